@@ -1,0 +1,171 @@
+//! The manifest of one version of a digest: the JSON file whose existence publishes it.
+
+use crate::clock::Timestamp;
+use crate::error::Result;
+use crate::flow::{AddressRule, PortRule};
+use crate::window::Window;
+use serde::{Deserialize, Serialize};
+
+/// Version of the layout and of the files' schemas.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// What one version of a window's digest holds and how it came about.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Version of the layout: [`FORMAT_VERSION`].
+    pub format_version: u32,
+    /// First instant of the window.
+    pub start: Timestamp,
+    /// First instant after the window.
+    pub stop: Timestamp,
+    /// 1 for the first digest of the window, then one more for each that takes late objects in.
+    pub version: u64,
+    /// The version that this one follows.
+    pub previous: Option<u64>,
+    /// Whether objects may still arrive.
+    pub state: State,
+    /// When it was published.
+    pub published: Timestamp,
+    /// The rules it was built by; the same for every digest of a store.
+    pub rules: Rules,
+    /// The three files.
+    pub files: Vec<PublishedFile>,
+    /// Sums over the edge file.
+    pub totals: Totals,
+    /// What was seen and not seen.
+    pub coverage: Coverage,
+    /// What the build cost.
+    pub cost: Cost,
+}
+
+/// Whether a digest may still change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Objects of the window may still arrive.
+    Provisional,
+    /// The window closed before every listed object was read.
+    Final,
+}
+
+/// What makes digests of one store merge and compare: all of them are built by the same rules.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rules {
+    /// Version of the layout: [`FORMAT_VERSION`].
+    pub format_version: u32,
+    /// Which port is ephemeral.
+    pub port_rule: PortRule,
+    /// Whose addresses count.
+    pub addresses: AddressRule,
+    /// SHA-256 of `queries/edges.sql`, hexadecimal.
+    pub query_checksum: String,
+}
+
+/// Which of a digest's files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FileKind {
+    /// The edges, sorted by [`crate::flow::EDGE_KEY`].
+    Edges,
+    /// The interfaces, sorted by account and interface.
+    Interfaces,
+    /// The objects taken, sorted by key.
+    Objects,
+}
+
+/// One file of a digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublishedFile {
+    /// Which file.
+    pub kind: FileKind,
+    /// Its name in the folder of the window.
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+    /// Rows.
+    pub rows: u64,
+    /// SHA-256 of its bytes, hexadecimal.
+    pub checksum: String,
+}
+
+/// Sums over the edge file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Totals {
+    /// Edges.
+    pub edges: u64,
+    /// Records folded into them.
+    pub flows: i64,
+    /// Packets.
+    pub packets: i64,
+    /// Octets.
+    pub bytes: i64,
+}
+
+/// What a digest saw and did not see. All counts are of this window alone, but for the lines and objects refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Coverage {
+    /// Flow-log objects that the listing gave.
+    pub objects_listed: u64,
+    /// Objects read to their end.
+    pub objects_read: u64,
+    /// Objects set aside, by reason in the object file.
+    pub objects_set_aside: u64,
+    /// Keys in the listing that are no flow-log keys.
+    pub other_keys: u64,
+    /// Objects whose folder names another time than their file name.
+    pub misfiled: u64,
+    /// Records in the window, whatever their status.
+    pub records: u64,
+    /// Records that say that there was no traffic.
+    pub nodata: u64,
+    /// Records that say that flows were lost.
+    pub skipdata: u64,
+    /// Lines refused, all reasons.
+    pub lines_refused: u64,
+    /// The first few refused lines: object key, line number, reason.
+    pub refused_samples: Vec<String>,
+    /// Interfaces observed.
+    pub interfaces: u64,
+    /// Flow logs that fell silent against their own cadence: account, region and id, joined by `/`.
+    pub silent_flow_logs: Vec<String>,
+}
+
+/// What building a digest cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cost {
+    /// LIST requests.
+    pub list_requests: u64,
+    /// GET requests.
+    pub get_requests: u64,
+    /// Bytes fetched.
+    pub bytes_read: u64,
+    /// Bytes after decompression.
+    pub bytes_decompressed: u64,
+    /// Wall clock of the build.
+    pub wall_seconds: f64,
+    /// CPU time of the process during the build; absent where the system does not tell.
+    pub cpu_seconds: Option<f64>,
+    /// Highest resident memory of the process so far; absent where the system does not tell.
+    pub peak_memory_bytes: Option<u64>,
+}
+
+impl Manifest {
+    /// The window.
+    ///
+    /// # Errors
+    /// `Invalid` if the file holds instants that make no window.
+    pub fn window(&self) -> Result<Window> {
+        Window::new(self.start, self.stop)
+    }
+
+    /// The file of `kind`, which every manifest that was read from a store has.
+    pub fn file(&self, kind: FileKind) -> Option<&PublishedFile> {
+        self.files.iter().find(|file| file.kind == kind)
+    }
+}

@@ -1,0 +1,263 @@
+//! The one error type of the crate. In: what went wrong and where. Out: a kind that a caller can act on.
+//! Knows nothing of HTTP or the command line beyond the exit code that DESIGN's table gives each kind.
+
+use std::fmt;
+
+/// Result of every fallible function of the crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What a caller should do about an error; a kind exists only where callers would act differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// Correct the input or the setting.
+    Invalid,
+    /// Ask for something that exists; the message lists what does.
+    NotFound,
+    /// Somebody else got there first: reload and try again.
+    Conflict,
+    /// Wait and try again.
+    Unavailable,
+    /// Repair or exclude the object that the message names.
+    Data,
+    /// Report it: this is a defect of flowdiff.
+    Internal,
+}
+
+impl ErrorKind {
+    /// Exit code of the command line for this kind.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            ErrorKind::Internal => 1,
+            ErrorKind::Invalid => 2,
+            ErrorKind::NotFound => 3,
+            ErrorKind::Conflict => 4,
+            ErrorKind::Unavailable => 5,
+            ErrorKind::Data => 6,
+        }
+    }
+}
+
+/// An error: its kind, a message that names the thing at fault, what to do about it, and the cause.
+///
+/// Messages are lower case, without a final stop and without secrets. `Display` prints the message alone;
+/// the causes are reached through [`std::error::Error::source`], the advice through [`Error::hint`].
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    hint: Option<String>,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Error {
+    /// Makes an error of `kind` that says `message`.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Error { kind, message: message.into(), hint: None, source: None }
+    }
+
+    /// Makes an [`ErrorKind::Invalid`] error.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Error::new(ErrorKind::Invalid, message)
+    }
+
+    /// Makes an [`ErrorKind::NotFound`] error.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Error::new(ErrorKind::NotFound, message)
+    }
+
+    /// Makes an [`ErrorKind::Data`] error.
+    pub fn data(message: impl Into<String>) -> Self {
+        Error::new(ErrorKind::Data, message)
+    }
+
+    /// Makes an [`ErrorKind::Internal`] error.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Error::new(ErrorKind::Internal, message)
+    }
+
+    /// Adds what the user can do about it, printed as `hint: ...`.
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds the cause.
+    pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// Wraps this error in one of the same kind that says what was being done (`"publish digest ..."`).
+    pub fn context(self, doing: impl Into<String>) -> Self {
+        Error { kind: self.kind, message: doing.into(), hint: None, source: Some(Box::new(self)) }
+    }
+
+    /// What a caller should do about this error.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The advice nearest to the cause, if any error of the chain carries one.
+    pub fn hint(&self) -> Option<&str> {
+        let mut hint = self.hint.as_deref();
+        let mut next = std::error::Error::source(self);
+        while let Some(error) = next {
+            if let Some(error) = error.downcast_ref::<Error>() {
+                hint = error.hint.as_deref().or(hint);
+            }
+            next = error.source();
+        }
+        hint
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// Adds what was being done to a failed result.
+pub trait Context<T> {
+    /// Wraps the error as [`Error::context`] does; `doing` is only called on failure.
+    fn context<S: Into<String>>(self, doing: impl FnOnce() -> S) -> Result<T>;
+}
+
+impl<T, E: Into<Error>> Context<T> for Result<T, E> {
+    fn context<S: Into<String>>(self, doing: impl FnOnce() -> S) -> Result<T> {
+        self.map_err(|error| error.into().context(doing()))
+    }
+}
+
+impl From<object_store::Error> for Error {
+    fn from(error: object_store::Error) -> Self {
+        use object_store::Error as Store;
+        let kind = match &error {
+            Store::NotFound { .. } => ErrorKind::NotFound,
+            Store::AlreadyExists { .. } | Store::Precondition { .. } => ErrorKind::Conflict,
+            Store::InvalidPath { .. }
+            | Store::PermissionDenied { .. }
+            | Store::Unauthenticated { .. }
+            | Store::UnknownConfigurationKey { .. }
+            | Store::NotSupported { .. } => ErrorKind::Invalid,
+            Store::Generic { .. } => ErrorKind::Unavailable,
+            _ => ErrorKind::Internal,
+        };
+        Error::new(kind, error.to_string()).with_source(error)
+    }
+}
+
+impl From<datafusion::error::DataFusionError> for Error {
+    /// Finds the error of ours that travelled through a plan, or judges DataFusion's own.
+    fn from(error: datafusion::error::DataFusionError) -> Self {
+        use datafusion::error::DataFusionError as Df;
+        match error {
+            Df::External(source) => match source.downcast::<Error>() {
+                Ok(ours) => *ours,
+                Err(source) => Error::internal(source.to_string()).with_source(source),
+            },
+            Df::Context(_, inner) | Df::Diagnostic(_, inner) => Error::from(*inner),
+            Df::ArrowError(inner, _) => Error::from(*inner),
+            Df::ParquetError(inner) => Error::from(*inner),
+            Df::ObjectStore(inner) => Error::from(*inner),
+            Df::Shared(inner) => {
+                let message = inner.to_string();
+                match std::sync::Arc::try_unwrap(inner) {
+                    Ok(inner) => Error::from(inner),
+                    Err(_) => Error::internal(message),
+                }
+            }
+            Df::SQL(..) | Df::Plan(_) | Df::SchemaError(..) | Df::Execution(_) | Df::NotImplemented(_) => {
+                Error::invalid(error.strip_backtrace())
+            }
+            Df::ResourcesExhausted(message) => Error::new(ErrorKind::Unavailable, message)
+                .with_hint("give the query more memory with --memory, or narrow it"),
+            other => Error::internal(other.strip_backtrace()),
+        }
+    }
+}
+
+impl From<Error> for datafusion::error::DataFusionError {
+    fn from(error: Error) -> Self {
+        datafusion::error::DataFusionError::External(Box::new(error))
+    }
+}
+
+impl From<arrow::error::ArrowError> for Error {
+    fn from(error: arrow::error::ArrowError) -> Self {
+        use arrow::error::ArrowError as Arrow;
+        match error {
+            Arrow::ExternalError(source) => match source.downcast::<Error>() {
+                Ok(ours) => *ours,
+                Err(source) => match source.downcast::<datafusion::error::DataFusionError>() {
+                    Ok(inner) => Error::from(*inner),
+                    Err(source) => Error::internal(source.to_string()).with_source(source),
+                },
+            },
+            Arrow::DivideByZero | Arrow::CastError(_) | Arrow::ParseError(_) | Arrow::ArithmeticOverflow(_) => {
+                Error::invalid(error.to_string())
+            }
+            other => Error::internal(other.to_string()).with_source(other),
+        }
+    }
+}
+
+impl From<parquet::errors::ParquetError> for Error {
+    fn from(error: parquet::errors::ParquetError) -> Self {
+        match error {
+            parquet::errors::ParquetError::External(source) => match source.downcast::<object_store::Error>() {
+                Ok(inner) => Error::from(*inner),
+                Err(source) => Error::data(source.to_string()).with_source(source),
+            },
+            other => Error::data(other.to_string()).with_source(other),
+        }
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        use std::io::ErrorKind as Io;
+        let kind = match error.kind() {
+            Io::NotFound => ErrorKind::NotFound,
+            Io::AlreadyExists => ErrorKind::Conflict,
+            Io::PermissionDenied | Io::InvalidInput | Io::IsADirectory | Io::NotADirectory => ErrorKind::Invalid,
+            Io::InvalidData | Io::UnexpectedEof => ErrorKind::Data,
+            _ => ErrorKind::Unavailable,
+        };
+        Error::new(kind, error.to_string()).with_source(error)
+    }
+}
+
+impl From<serde_json::Error> for Error {
+    fn from(error: serde_json::Error) -> Self {
+        Error::data(error.to_string()).with_source(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_ours_survives_the_way_through_a_plan() {
+        let error = Error::data("object a.log.gz: truncated").with_hint("fetch it again");
+        let df = datafusion::error::DataFusionError::from(error).context("scan");
+        let back = Error::from(df);
+        assert_eq!(back.kind(), ErrorKind::Data);
+        assert_eq!(back.to_string(), "object a.log.gz: truncated");
+    }
+
+    #[test]
+    fn context_keeps_kind_and_hint() {
+        let error = Error::invalid("no such window").with_hint("try another").context("read digest");
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert_eq!(error.hint(), Some("try another"));
+        assert_eq!(error.to_string(), "read digest");
+    }
+}

@@ -1,0 +1,29 @@
+//! flowdiff tells what changed in a network.
+//!
+//! VPC Flow Log objects are scanned into Arrow batches, folded by SQL into edges per window, published as Parquet
+//! digests, and compared. Data moves to the right only:
+//!
+//! ```text
+//! source ─► scan ─► digest ─► catalog ─► diff ─► cli
+//! ```
+//!
+//! `flow` and `window` hold what a flow and a window are; `session` sets DataFusion up once for all of them.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod catalog;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod diff;
+pub mod digest;
+pub mod error;
+pub mod flow;
+pub mod scan;
+pub mod session;
+pub mod source;
+pub mod telemetry;
+pub mod window;
+
+pub use clock::{Clock, Timestamp};
+pub use error::{Context, Error, ErrorKind, Result};
