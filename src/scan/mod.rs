@@ -7,6 +7,7 @@ mod fold;
 mod inflate;
 mod object;
 mod progress;
+pub mod prune;
 mod record;
 mod report;
 mod rows;

@@ -1,1 +1,5 @@
 //! session
+
+mod store;
+
+pub use store::{Location, open_location};
