@@ -123,8 +123,8 @@ async fn what_is_published_is_found(place: Place) {
     assert_eq!(place.catalog.latest(&hour).await.unwrap(), None);
     let manifest = place.catalog.publish(place.draft("2026-11-20T12", 3)).await.unwrap();
     assert_eq!(place.catalog.latest(&hour).await.unwrap(), Some(manifest.clone()));
-    assert_eq!(place.catalog.versions(&hour).await.unwrap(), [manifest.clone()]);
-    assert_eq!(place.catalog.list(None).await.unwrap(), [manifest.clone()]);
+    assert_eq!(place.catalog.versions(&hour).await.unwrap(), std::slice::from_ref(&manifest));
+    assert_eq!(place.catalog.list(None).await.unwrap(), std::slice::from_ref(&manifest));
     place.catalog.verify(&manifest).await.unwrap();
     let path = place.catalog.file_path(&manifest, FileKind::Edges).unwrap();
     assert!(place.keys().await.contains(&path.to_string()));
