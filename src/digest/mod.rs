@@ -1,1 +1,5 @@
 //! digest
+use serde::{Deserialize, Serialize};
+/// x
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Options {}

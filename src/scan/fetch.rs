@@ -14,40 +14,47 @@ const PERMIT_BYTES: u64 = 1024;
 
 /// Hands out the right to hold bodies.
 #[derive(Debug)]
-pub(super) struct Prefetch {
+pub(in crate::scan) struct Prefetch {
     bytes: Arc<Semaphore>,
     bytes_max: u32,
     objects: Arc<Semaphore>,
+    objects_max: usize,
     object_bytes_max: u64,
 }
 
 /// A body in memory, and the room that it takes while it is held.
 #[derive(Debug)]
-pub(super) struct Body {
-    pub(super) bytes: Bytes,
+pub(in crate::scan) struct Body {
+    pub(in crate::scan) bytes: Bytes,
     _room: Option<Room>,
 }
 
 /// Room for one body; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(in crate::scan) struct Room {
     _bytes: OwnedSemaphorePermit,
     _object: OwnedSemaphorePermit,
 }
 
 impl Prefetch {
-    pub(super) fn new(options: &Options) -> Self {
-        let bytes_max = u32::try_from(options.prefetch_bytes_max.get() / PERMIT_BYTES).unwrap_or(u32::MAX).max(1);
+    pub(in crate::scan) fn new(options: &Options) -> Self {
+        let bytes_max = u32::try_from(options.prefetch_bytes_max / PERMIT_BYTES).unwrap_or(u32::MAX).max(1);
         Prefetch {
             bytes: Arc::new(Semaphore::new(bytes_max as usize)),
             bytes_max,
             objects: Arc::new(Semaphore::new(options.prefetch_objects_max.max(1))),
-            object_bytes_max: options.object_bytes_max.get(),
+            objects_max: options.prefetch_objects_max.max(1),
+            object_bytes_max: options.object_bytes_max,
         }
     }
 
+    /// Objects that may be held at once.
+    pub(in crate::scan) fn objects_max(&self) -> usize {
+        self.objects_max
+    }
+
     /// Waits for room. An object larger than all the room there is waits for all of it.
-    pub(super) async fn wait(&self, object: &Object) -> Room {
+    pub(in crate::scan) async fn wait(&self, object: &Object) -> Room {
         let closed = "the semaphores are never closed";
         let _object = self.objects.clone().acquire_owned().await.expect(closed);
         let _bytes = self.bytes.clone().acquire_many_owned(self.permits(object)).await.expect(closed);
@@ -55,7 +62,7 @@ impl Prefetch {
     }
 
     /// Takes room if there is any now.
-    pub(super) fn try_take(&self, object: &Object) -> Option<Room> {
+    pub(in crate::scan) fn try_take(&self, object: &Object) -> Option<Room> {
         let _object = self.objects.clone().try_acquire_owned().ok()?;
         let _bytes = self.bytes.clone().try_acquire_many_owned(self.permits(object)).ok()?;
         Some(Room { _bytes, _object })
@@ -69,7 +76,7 @@ impl Prefetch {
     ///
     /// # Errors
     /// What the store says of a request that failed for another reason; the object is not at fault then.
-    pub(super) async fn fetch(
+    pub(in crate::scan) async fn fetch(
         &self,
         store: &Arc<dyn ObjectStore>,
         object: &Object,

@@ -22,7 +22,6 @@ pub use record::Refusal;
 pub use report::{Outcome, Report};
 pub use table::FlowsTable;
 
-use crate::config::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// Reason for which a transit gateway object is set aside.
@@ -33,17 +32,21 @@ const TRANSIT_GATEWAY: &str = "transit gateway flow log: no VPC flows in it";
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// Stored bytes of objects that are fetched ahead. One more object per thread may be held.
-    pub prefetch_bytes_max: Bytes,
+    #[serde(with = "crate::config::byte_size")]
+    pub prefetch_bytes_max: u64,
     /// Objects that are fetched ahead.
     pub prefetch_objects_max: usize,
     /// Stored size above which an object is set aside.
-    pub object_bytes_max: Bytes,
+    #[serde(with = "crate::config::byte_size")]
+    pub object_bytes_max: u64,
     /// Decompressed size above which an object is set aside.
-    pub decompressed_bytes_max: Bytes,
+    #[serde(with = "crate::config::byte_size")]
+    pub decompressed_bytes_max: u64,
     /// Decompressed over stored size above which an object is set aside; deflate reaches 1032.
     pub decompressed_ratio_max: u64,
     /// Decompressed size up to which a thread holds an object whole; larger ones are read twice, in pieces.
-    pub whole_bytes_max: Bytes,
+    #[serde(with = "crate::config::byte_size")]
+    pub whole_bytes_max: u64,
     /// Names of fields that flowdiff does not know, to be read as text columns.
     pub extra_fields: Vec<String>,
     /// Whether a predicate on `account_id` passes over objects of other accounts. Turn it off where VPCs are shared:
@@ -54,12 +57,12 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
-            prefetch_bytes_max: Bytes::mib(64),
+            prefetch_bytes_max: 64 << 20,
             prefetch_objects_max: 16,
-            object_bytes_max: Bytes::gib(1),
-            decompressed_bytes_max: Bytes::gib(4),
+            object_bytes_max: 1 << 30,
+            decompressed_bytes_max: 4 << 30,
             decompressed_ratio_max: 1100,
-            whole_bytes_max: Bytes::mib(64),
+            whole_bytes_max: 64 << 20,
             extra_fields: Vec::new(),
             prune_accounts: true,
         }
@@ -69,9 +72,9 @@ impl Default for Options {
 impl Options {
     fn limits(&self) -> inflate::Limits {
         inflate::Limits {
-            bytes_max: self.decompressed_bytes_max.get(),
+            bytes_max: self.decompressed_bytes_max,
             ratio_max: self.decompressed_ratio_max,
-            whole_bytes_max: usize::try_from(self.whole_bytes_max.get()).unwrap_or(usize::MAX),
+            whole_bytes_max: usize::try_from(self.whole_bytes_max).unwrap_or(usize::MAX),
         }
     }
 }

@@ -1,5 +1,6 @@
-//! All integration tests, in one binary: a module for each subject.
+//! Integration tests: one binary, because every one links DataFusion anew. A module for each subject.
 
 #![allow(clippy::unwrap_used)]
 
+mod slt;
 mod store_contract;
