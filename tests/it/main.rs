@@ -1,3 +1,5 @@
 //! The integration tests: one binary, a module for each subject.
 
+#![allow(clippy::unwrap_used)]
+
 mod slt;
