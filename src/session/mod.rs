@@ -209,7 +209,10 @@ mod tests {
     }
 
     async fn refusal(sql: &str) -> Error {
-        session().plan(sql, &Params::new(), now()).await.err().expect(sql)
+        match session().plan(sql, &Params::new(), now()).await {
+            Ok(_) => panic!("planned: {sql}"),
+            Err(error) => error,
+        }
     }
 
     #[tokio::test]
@@ -324,6 +327,7 @@ mod tests {
         let frame = session.plan(sql, &Params::new(), now()).await.unwrap();
         let error = Error::from(frame.collect().await.unwrap_err());
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        assert!(error.to_string().contains("top memory consumers"), "{error}");
         assert!(error.hint().unwrap().contains("--memory"), "{error}");
     }
 

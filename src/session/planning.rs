@@ -140,7 +140,7 @@ pub(super) fn explain(error: DataFusionError, tables: &[String]) -> Error {
         return Error::invalid(format!("no column {}{place}", field.flat_name())).with_hint(column_hint(field, &names));
     }
     let ours = Error::from(error);
-    let message = ours.to_string();
+    let message = without_coercion(ours.to_string());
     let missing_table =
         message.split_once("table 'datafusion.public.").and_then(|(_, rest)| rest.split_once("' not found"));
     if let Some((table, _)) = missing_table {
@@ -151,7 +151,19 @@ pub(super) fn explain(error: DataFusionError, tables: &[String]) -> Error {
             error.with_hint(format!("the tables are {}", tables.join(", ")))
         };
     }
-    if place.is_empty() { ours } else { Error::new(ours.kind(), format!("{message}{place}")).with_source(ours) }
+    match message == ours.to_string() && place.is_empty() {
+        true => ours,
+        false => Error::new(ours.kind(), format!("{message}{place}")).with_source(ours),
+    }
+}
+
+/// What a function of ours says of the types it was given, without the words that DataFusion puts around it.
+fn without_coercion(message: String) -> String {
+    let inner = message.split_once("user-defined coercion failed with: External error: ");
+    match inner.and_then(|(_, rest)| rest.split_once(". No function matches")) {
+        Some((inner, _)) => inner.to_owned(),
+        None => message,
+    }
 }
 
 fn missing_column(error: &DataFusionError) -> Option<(&Column, &[Column])> {

@@ -2,5 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+#![allow(clippy::unwrap_used)]
+
 mod slt;
 mod store_contract;

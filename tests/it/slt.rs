@@ -179,6 +179,7 @@ async fn every_slt_file_passes() {
     let mut failures = Vec::new();
     for file in files("tests/slt", "slt") {
         let mut runner = sqllogictest::Runner::new(|| async { Ok(Database::new()) });
+        runner.with_column_validator(sqllogictest::strict_column_validator);
         if let Err(error) = runner.run_file_async(&file).await {
             failures.push(format!("{}", error.display(false)));
         }

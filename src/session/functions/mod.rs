@@ -165,8 +165,8 @@ impl ScalarUDFImpl for Function {
             && arguments.iter().zip(given).all(|((_, argument), data_type)| argument.takes(data_type));
         if !fits {
             let given: Vec<String> = given.iter().map(DataType::to_string).collect();
-            let error = Error::invalid(format!("{} does not take ({})", self.definition.name, given.join(", ")));
-            return Err(error.with_hint(format!("write {}", self.definition.syntax())).into());
+            let error = format!("{} does not take ({})", self.definition.syntax(), given.join(", "));
+            return Err(Error::invalid(error).into());
         }
         Ok(arguments.iter().map(|(_, argument)| argument.data_type()).collect())
     }
