@@ -19,7 +19,7 @@ pub use fold::{FoldFlows, FoldRules, InterfaceFacts};
 pub use object::{Tally, is_other_log};
 pub use progress::Progress;
 pub use record::Refusal;
-pub use report::{Outcome, Report};
+pub use report::{Figures, Outcome, Report};
 pub use table::FlowsTable;
 
 use serde::{Deserialize, Serialize};

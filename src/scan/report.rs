@@ -77,6 +77,24 @@ impl Report {
         Arc::new(Report { keep_objects: true, ..Report::default() })
     }
 
+    /// A report of the same kind and the same listing for a scan that begins again.
+    pub fn restarted(&self) -> Arc<Report> {
+        let old = self.figures();
+        let figures = Figures {
+            listed: old.listed,
+            pruned: old.pruned,
+            others: old.others,
+            other_samples: old.other_samples,
+            misfiled: old.misfiled,
+            list_requests: old.list_requests,
+            get_requests: old.get_requests,
+            bytes_read: old.bytes_read,
+            ..Figures::default()
+        };
+        let inner = Inner { figures, ..Inner::default() };
+        Arc::new(Report { keep_objects: self.keep_objects, inner: Mutex::new(inner), ..Report::default() })
+    }
+
     /// The figures so far.
     pub fn figures(&self) -> Figures {
         self.lock().figures.clone()

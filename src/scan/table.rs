@@ -22,6 +22,7 @@ use datafusion_datasource::file_scan_config::FileScanConfigBuilder;
 use datafusion_datasource::source::DataSourceExec;
 use object_store::ObjectMeta;
 use std::cmp::Reverse;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -37,6 +38,7 @@ pub struct FlowsTable {
     lateness: TimeDelta,
     report: Arc<Report>,
     objects: Option<Vec<Object>>,
+    window: Option<Range<i64>>,
     fold: Option<FoldRules>,
     schema: SchemaRef,
 }
@@ -57,6 +59,7 @@ impl FlowsTable {
             lateness,
             report,
             objects: None,
+            window: None,
             fold: None,
             schema: schema_with(&options.extra_fields),
         }
@@ -68,8 +71,13 @@ impl FlowsTable {
         self
     }
 
-    /// Marks the scan for [`super::FoldFlows`], which then folds by these rules whatever is above; and counts as "in
-    /// the window" what the rules say.
+    /// Counts as "in the window" only records whose `end` is (Unix seconds, half-open). Filters nothing.
+    pub fn with_window(mut self, window: Range<i64>) -> Self {
+        self.window = Some(window);
+        self
+    }
+
+    /// Marks the scan for [`super::FoldFlows`], which then folds by these rules whatever is above.
     pub fn with_fold(mut self, rules: FoldRules) -> Self {
         self.fold = Some(rules);
         self
@@ -126,7 +134,7 @@ impl TableProvider for FlowsTable {
         let url = store_url()?;
         state.runtime_env().register_object_store(url.as_ref(), self.source.store.clone());
         let spec = Spec {
-            window: self.fold.as_ref().map(|rules| rules.window.clone()),
+            window: self.window.clone(),
             extras: self.options.extra_fields.clone(),
             limits: self.options.limits(),
         };
@@ -156,7 +164,7 @@ fn groups(mut objects: Vec<Object>, partitions: usize) -> Vec<FileGroup> {
             e_tag: object.etag.clone(),
             version: None,
         };
-        files.push(PartitionedFile::new_from_meta(meta).with_extensions(Arc::new(object)));
+        files.push(PartitionedFile::new_from_meta(meta).with_extension(object));
     }
     groups.into_iter().map(|(_, files)| FileGroup::new(files)).collect()
 }

@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::error::{Context, Error, Result};
 use datafusion::catalog::TableProvider;
 use datafusion::common::ScalarValue;
-use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
@@ -114,6 +114,11 @@ impl Session {
     /// The DataFusion session, for plans that are not SQL. It can write: never hand it text that a user typed.
     pub fn context(&self) -> &SessionContext {
         &self.context
+    }
+
+    /// A session with another state (rules, tables) and the same memory, spill folder and functions.
+    pub fn with_state(&self, state: SessionState) -> Session {
+        Session { context: SessionContext::new_with_state(state), options: self.options.clone() }
     }
 
     /// The options the session was made with.

@@ -42,6 +42,13 @@ macro_rules! embedded {
 }
 
 embedded! {
+    "by_edge"
+    "by_host"
+    "by_interface"
+    "by_link"
+    "diff"
+    "diff_added"
+    "diff_removed"
     "edges"
     "interfaces"
     "internet_egress"
@@ -57,6 +64,7 @@ embedded! {
     "talkers_by_cidr"
     "top_talkers"
     "volumes"
+    "whole_interfaces"
 }
 
 /// Finds a query by name: in the user's folder first, then among those that flowdiff brings.
