@@ -50,6 +50,7 @@ embedded! {
     "diff_added"
     "diff_removed"
     "edges"
+    "explain"
     "interfaces"
     "internet_egress"
     "most_active"
@@ -65,6 +66,7 @@ embedded! {
     "top_talkers"
     "volumes"
     "whole_interfaces"
+    "windows"
 }
 
 /// Finds a query by name: in the user's folder first, then among those that flowdiff brings.
