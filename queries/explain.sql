@@ -12,8 +12,8 @@ WHERE "end" >= $start AND "end" < $stop
   AND coalesce(log_status, 'OK') NOT IN ('NODATA', 'SKIPDATA')
   AND (coalesce(pkt_srcaddr, srcaddr) = $srcaddr OR srcaddr = $srcaddr)
   AND (coalesce(pkt_dstaddr, dstaddr) = $dstaddr OR dstaddr = $dstaddr)
-  AND ($port = 'any' OR CAST(srcport AS VARCHAR) = $port OR CAST(dstport AS VARCHAR) = $port)
-  AND ($protocol = 'any' OR CAST(protocol AS VARCHAR) = $protocol)
-  AND ($interface_id = 'any' OR interface_id = $interface_id)
+  AND ($port = arrow_cast('any', 'Utf8View') OR CAST(srcport AS VARCHAR) = $port OR CAST(dstport AS VARCHAR) = $port)
+  AND ($protocol = arrow_cast('any', 'Utf8View') OR CAST(protocol AS VARCHAR) = $protocol)
+  AND ($interface_id = arrow_cast('any', 'Utf8View') OR interface_id = $interface_id)
 ORDER BY object_key, line
 LIMIT $limit

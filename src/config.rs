@@ -112,11 +112,7 @@ const PREFIX: &str = "FLOWDIFF__";
 ///
 /// # Errors
 /// `Invalid` naming the layer for a key that does not exist or a value of the wrong type.
-pub fn load(
-    file: Option<&Path>,
-    environment: &BTreeMap<String, String>,
-    flags: &[(&str, String)],
-) -> Result<Loaded> {
+pub fn load(file: Option<&Path>, environment: &BTreeMap<String, String>, flags: &[(&str, String)]) -> Result<Loaded> {
     let mut merged = Table::new();
     let mut origins = BTreeMap::new();
     if let Some(file) = file {
@@ -163,7 +159,9 @@ fn flatten(table: &Table) -> Vec<(String, Value)> {
     let mut keys = Vec::new();
     for (section, value) in table {
         match value {
-            Value::Table(inner) => keys.extend(inner.iter().map(|(key, value)| (format!("{section}.{key}"), value.clone()))),
+            Value::Table(inner) => {
+                keys.extend(inner.iter().map(|(key, value)| (format!("{section}.{key}"), value.clone())))
+            }
             value => keys.push((section.clone(), value.clone())),
         }
     }
@@ -171,9 +169,9 @@ fn flatten(table: &Table) -> Vec<(String, Value)> {
 }
 
 fn nested(key: &str, value: Value) -> Result<Table> {
-    let (section, name) = key
-        .split_once('.')
-        .ok_or_else(|| Error::invalid(format!("setting {key:?} has no section")).with_hint("write FLOWDIFF__SECTION__KEY"))?;
+    let (section, name) = key.split_once('.').ok_or_else(|| {
+        Error::invalid(format!("setting {key:?} has no section")).with_hint("write FLOWDIFF__SECTION__KEY")
+    })?;
     Ok(Table::from_iter([(section.to_owned(), Value::Table(Table::from_iter([(name.to_owned(), value)])))]))
 }
 
@@ -230,7 +228,7 @@ pub mod byte_size {
 
     /// Writes a size in the largest unit of 1024 that divides it.
     pub fn format(bytes: u64) -> String {
-        let unit = UNITS[..4].iter().rev().find(|(_, unit)| bytes >= *unit && bytes % unit == 0);
+        let unit = UNITS[..4].iter().rev().find(|(_, unit)| bytes >= *unit && bytes.is_multiple_of(*unit));
         unit.map_or_else(|| format!("{bytes}B"), |(name, unit)| format!("{}{name}", bytes / unit))
     }
 
@@ -248,9 +246,8 @@ pub mod byte_size {
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
         match Size::deserialize(deserializer) {
             Ok(Size::Number(bytes)) => Ok(bytes),
-            Ok(Size::Text(text)) => {
-                parse(&text).ok_or_else(|| D::Error::custom(format!("{text:?} is no size such as \"512MiB\" or \"4GiB\"")))
-            }
+            Ok(Size::Text(text)) => parse(&text)
+                .ok_or_else(|| D::Error::custom(format!("{text:?} is no size such as \"512MiB\" or \"4GiB\""))),
             Err(_) => Err(D::Error::custom("expected a size such as \"512MiB\" or a number of bytes")),
         }
     }
@@ -301,7 +298,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("flowdiff.toml");
         std::fs::write(&file, "[session]\nthreads = 1\nmemory_bytes = \"1GiB\"\n[store]\nurl = \"a\"\n").unwrap();
-        let environment = environment(&[("FLOWDIFF__SESSION__THREADS", "2"), ("FLOWDIFF__STORE__URL", "b"), ("HOME", "/")]);
+        let environment =
+            environment(&[("FLOWDIFF__SESSION__THREADS", "2"), ("FLOWDIFF__STORE__URL", "b"), ("HOME", "/")]);
         let loaded = load(Some(&file), &environment, &[("store.url", "c".to_owned())]).unwrap();
         assert_eq!(loaded.config.session.threads, 2);
         assert_eq!(loaded.config.session.memory_bytes, 1 << 30);

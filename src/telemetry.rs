@@ -10,7 +10,8 @@ use tracing_subscriber::EnvFilter;
 /// `Invalid` if the level cannot be read.
 pub fn init(options: &LogOptions, colors: bool) -> Result<()> {
     let filter = EnvFilter::try_new(&options.level).map_err(|error| {
-        Error::invalid(format!("log.level {:?}: {error}", options.level)).with_hint("use error, warn, info, debug or trace")
+        Error::invalid(format!("log.level {:?}: {error}", options.level))
+            .with_hint("use error, warn, info, debug or trace")
     })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colors);
     // An embedding program may have its own subscriber.

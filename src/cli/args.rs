@@ -8,7 +8,9 @@ use std::path::PathBuf;
 /// Tells what changed in a network, from VPC Flow Logs.
 #[derive(Debug, Parser)]
 #[command(name = "flowdiff", version, about, max_term_width = 100)]
-#[command(after_help = "Windows: 2026-11-20T12:00Z/PT1H, 2026-11-20T12:00Z/2026-11-20T13:00Z, 2026-11-20T12 (an hour), 2026-11-20 (a day), PT1H/now.\nURLs: a folder, file:///path, s3://bucket/prefix.\n\nExit codes: 0 done, 1 internal, 2 invalid input, 3 not found, 4 conflict, 5 unavailable, 6 bad data.")]
+#[command(
+    after_help = "Windows: 2026-11-20T12:00Z/PT1H, 2026-11-20T12:00Z/2026-11-20T13:00Z, 2026-11-20T12 (an hour), 2026-11-20 (a day), PT1H/now.\nURLs: a folder, file:///path, s3://bucket/prefix.\n\nExit codes: 0 done, 1 internal, 2 invalid input, 3 not found, 4 conflict, 5 unavailable, 6 bad data."
+)]
 pub struct Args {
     /// What holds for every command.
     #[command(flatten)]
@@ -91,7 +93,9 @@ pub enum Command {
         dir: PathBuf,
     },
     /// Run SQL over flows, edges, interfaces, objects and windows; without a query, at a prompt.
-    #[command(after_help = "flowdiff sql --source logs \"SELECT srcaddr, sum(bytes) AS bytes FROM flows WHERE \\\"end\\\" >= '2026-11-20T12:00:00Z' GROUP BY srcaddr ORDER BY bytes DESC LIMIT 10\"")]
+    #[command(
+        after_help = "flowdiff sql --source logs \"SELECT srcaddr, sum(bytes) AS bytes FROM flows WHERE \\\"end\\\" >= '2026-11-20T12:00:00Z' GROUP BY srcaddr ORDER BY bytes DESC LIMIT 10\""
+    )]
     Sql(SqlArgs),
     /// Build and publish the digest of one window.
     Digest {

@@ -31,8 +31,11 @@ async fn source(setup: &Setup) -> Result<String> {
     let source = setup.source()?;
     let listing = source.list(&Selection::default(), &setup.listing()).await?;
     let Some(object) = listing.objects.last() else {
-        return Err(Error::not_found(format!("no flow-log object below {} ({} other keys)", source.url, listing.others))
-            .with_hint("flow-log objects are named ACCOUNT_vpcflowlogs_REGION_FLOWLOG_TIME_HASH.log.gz"));
+        return Err(Error::not_found(format!(
+            "no flow-log object below {} ({} other keys)",
+            source.url, listing.others
+        ))
+        .with_hint("flow-log objects are named ACCOUNT_vpcflowlogs_REGION_FLOWLOG_TIME_HASH.log.gz"));
     };
     let bytes = source.store.get(&object.location).await.map_err(Error::from)?.bytes().await.map_err(Error::from)?;
     Ok(format!(
@@ -47,8 +50,9 @@ async fn source(setup: &Setup) -> Result<String> {
 async fn store(setup: &Setup) -> Result<String> {
     let catalog = setup.catalog(true)?;
     if !catalog.probe().await? {
-        return Err(Error::invalid(format!("store {} ignores put-if-absent", catalog.url))
-            .with_hint("several writers would overwrite each other: use another store, or store.single_writer = true"));
+        return Err(Error::invalid(format!("store {} ignores put-if-absent", catalog.url)).with_hint(
+            "several writers would overwrite each other: use another store, or store.single_writer = true",
+        ));
     }
     let windows = catalog.list(None).await?.len();
     Ok(format!("{} honours put-if-absent, {windows} windows published", catalog.url))

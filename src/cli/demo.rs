@@ -33,9 +33,8 @@ pub(super) async fn run(setup: &Setup, dir: &Path) -> Result<()> {
     for planted in &sample.planted {
         setup.note(&format!("  {} ({}): {}", planted.host, planted.interface_id, planted.what));
     }
-    setup.note("\nwhat differs, each link once however many interfaces report it:");
-    let mut options = setup.config().diff.clone();
-    options.by = crate::diff::Grain::Link;
+    setup.note("\nwhat differs, as each interface reports it:");
+    let options = setup.config().diff.clone();
     let now = setup.clock.now();
     let rows = crate::diff::diff(&setup.session()?, &setup.catalog(false)?, &before, &after, &options, now).await?;
     let rows = Box::pin(brief(rows)?);
@@ -44,7 +43,7 @@ pub(super) async fn run(setup: &Setup, dir: &Path) -> Result<()> {
         "\nevidence: new, gone: an interface that would have seen it was watched in the other hour;\n\
          unobserved_*: nobody watched, so nobody knows; volume: the bytes moved.\n\n\
          try next:\n\
-         \x20 flowdiff diff {before} {after} --by edge --source {source} --store {store}\n\
+         \x20 flowdiff diff {before} {after} --by link --source {source} --store {store}\n\
          \x20 flowdiff sql --source {source} --store {store} \"SELECT dstport, count(*) AS flows FROM flows WHERE action = 'REJECT' GROUP BY dstport ORDER BY flows DESC LIMIT 5\"\n\
          \x20 flowdiff query top_talkers --store {store} --param window_start={start} --param window_stop={stop}\n\
          \x20 flowdiff graph {after} --source {source} --store {store} > edges.dot\n\
@@ -61,11 +60,24 @@ pub(super) async fn run(setup: &Setup, dir: &Path) -> Result<()> {
 /// The columns of a diff that a first look needs.
 fn brief(
     rows: datafusion::execution::SendableRecordBatchStream,
-) -> Result<datafusion::physical_plan::stream::RecordBatchStreamAdapter<
-    impl futures::Stream<Item = datafusion::error::Result<datafusion::arrow::array::RecordBatch>>,
->> {
+) -> Result<
+    datafusion::physical_plan::stream::RecordBatchStreamAdapter<
+        impl futures::Stream<Item = datafusion::error::Result<datafusion::arrow::array::RecordBatch>>,
+    >,
+> {
     use futures::StreamExt;
-    let names = ["change", "evidence", "srcaddr", "dstaddr", "srcport", "dstport", "protocol", "action", "bytes", "bytes_before"];
+    let names = [
+        "change",
+        "evidence",
+        "interface_id",
+        "srcaddr",
+        "dstaddr",
+        "srcport",
+        "dstport",
+        "protocol",
+        "bytes",
+        "bytes_before",
+    ];
     let schema = rows.schema();
     let columns: Vec<usize> = names.iter().filter_map(|name| schema.index_of(name).ok()).collect();
     let brief = std::sync::Arc::new(schema.project(&columns)?);

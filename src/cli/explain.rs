@@ -11,9 +11,9 @@ pub(super) async fn run(setup: &Setup, args: ExplainArgs) -> Result<()> {
     setup.source()?;
     let window = setup.window(&args.window)?;
     let address = |text: &str| {
-        text.parse::<std::net::IpAddr>().map(|address| address.to_string()).map_err(|_| {
-            crate::error::Error::invalid(format!("{text:?} is not an address"))
-        })
+        text.parse::<std::net::IpAddr>()
+            .map(|address| address.to_string())
+            .map_err(|_| crate::error::Error::invalid(format!("{text:?} is not an address")))
     };
     let mut params = Params::from([
         ("start".to_owned(), format_time(window.start())),

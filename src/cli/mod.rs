@@ -47,7 +47,8 @@ pub async fn run(args: Args, environment: BTreeMap<String, String>) -> Result<u8
         Command::Sql(sql) => return sql_command(&setup, sql).await,
         Command::Query { list: true, .. } => list_queries(&setup)?,
         Command::Query { name, param, .. } => {
-            let name = name.ok_or_else(|| Error::invalid("which query?").with_hint("`flowdiff query --list` names them"))?;
+            let name =
+                name.ok_or_else(|| Error::invalid("which query?").with_hint("`flowdiff query --list` names them"))?;
             let query = queries::load(&name, setup.config().queries.dir.as_deref())?;
             if let Some(note) = query.note() {
                 setup.note(&note);
@@ -68,8 +69,14 @@ pub async fn run(args: Args, environment: BTreeMap<String, String>) -> Result<u8
         Command::Windows { from, to } => {
             let now = setup.clock.now();
             let mut params = Params::new();
-            params.insert("from".to_owned(), from.map_or(Ok("1970-01-01".to_owned()), |t| parse_time(&t, now).map(format_time))?);
-            params.insert("to".to_owned(), to.map_or(Ok("2200-01-01".to_owned()), |t| parse_time(&t, now).map(format_time))?);
+            params.insert(
+                "from".to_owned(),
+                from.map_or(Ok("1970-01-01".to_owned()), |t| parse_time(&t, now).map(format_time))?,
+            );
+            params.insert(
+                "to".to_owned(),
+                to.map_or(Ok("2200-01-01".to_owned()), |t| parse_time(&t, now).map(format_time))?,
+            );
             let session = setup.session_with_tables().await?;
             let frame = session.plan_query(&queries::load("windows", None)?, &params, now).await?;
             setup.write_frame(frame).await?;
@@ -166,7 +173,8 @@ impl Setup {
             _ => None,
         };
         let has_edges = rows.schema().column_with_name("bytes").is_some()
-            && (rows.schema().column_with_name("srcaddr").is_some() || rows.schema().column_with_name("interface_id").is_some());
+            && (rows.schema().column_with_name("srcaddr").is_some()
+                || rows.schema().column_with_name("interface_id").is_some());
         let written = match graph {
             Some(graph) if has_edges => render(rows, graph, &mut out).await?,
             _ => output::write_rows(rows, format, &mut out).await?,

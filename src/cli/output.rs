@@ -44,7 +44,11 @@ pub const TABLE_ROWS_MAX: usize = 10_000;
 ///
 /// # Errors
 /// What the stream and the writer say; `Invalid` for a graph format, which needs edges.
-pub async fn write_rows(mut stream: SendableRecordBatchStream, format: Format, out: &mut (dyn Write + Send)) -> Result<u64> {
+pub async fn write_rows(
+    mut stream: SendableRecordBatchStream,
+    format: Format,
+    out: &mut (dyn Write + Send),
+) -> Result<u64> {
     let mut writer = Rows::new(stream.schema(), format, out)?;
     let mut rows = 0;
     while let Some(batch) = stream.try_next().await? {
@@ -55,6 +59,7 @@ pub async fn write_rows(mut stream: SendableRecordBatchStream, format: Format, o
     Ok(rows)
 }
 
+#[allow(clippy::large_enum_variant)] // one exists per command
 enum Rows<'w> {
     Table { schema: SchemaRef, batches: Vec<RecordBatch>, rows: usize, out: &'w mut (dyn Write + Send) },
     Ndjson(datafusion::arrow::json::LineDelimitedWriter<&'w mut (dyn Write + Send)>),
@@ -129,7 +134,8 @@ impl<'w> Rows<'w> {
 
 fn write_table(schema: &SchemaRef, batches: &[RecordBatch], out: &mut (dyn Write + Send)) -> Result<()> {
     let mut table = Table::new();
-    table.load_preset("     ── ──           ");
+    // Nothing but a line below the header.
+    table.load_preset("     ─             ");
     table.set_header(schema.fields().iter().map(|field| field.name()));
     let options = FormatOptions::default().with_timestamp_tz_format(Some(TIME));
     for batch in batches {

@@ -14,8 +14,22 @@ use std::time::Instant;
 
 const HISTORY_MAX: usize = 1000;
 const KEYWORDS: [&str; 16] = [
-    "SELECT", "FROM", "WHERE", "GROUP BY", "ORDER BY", "LIMIT", "HAVING", "JOIN", "LEFT JOIN", "WITH", "EXPLAIN",
-    "DESCRIBE", "DISTINCT", "BETWEEN", "COUNT(*)", "UNION ALL",
+    "SELECT",
+    "FROM",
+    "WHERE",
+    "GROUP BY",
+    "ORDER BY",
+    "LIMIT",
+    "HAVING",
+    "JOIN",
+    "LEFT JOIN",
+    "WITH",
+    "EXPLAIN",
+    "DESCRIBE",
+    "DISTINCT",
+    "BETWEEN",
+    "COUNT(*)",
+    "UNION ALL",
 ];
 const HELP: &str = "\\d          tables        \\d NAME   columns of a table\n\\f          functions     \\q        leave\nA statement ends with ; and may go over several lines. Ctrl-C stops a query.\n";
 

@@ -163,7 +163,9 @@ impl Setup {
                 crate::error::ErrorKind::Conflict,
                 format!("store {} overwrites what put-if-absent must not", builder.catalog.url),
             )
-            .with_hint("use a store with conditional writes, or set store.single_writer = true if nobody else writes"));
+            .with_hint(
+                "use a store with conditional writes, or set store.single_writer = true if nobody else writes",
+            ));
         }
         let report = Report::of_objects();
         let bar = self.progress_bar(&report);
@@ -306,7 +308,9 @@ impl Output {
             Output::Stdout(mut out) => Ok(out.flush()?),
             Output::File(out, path) => {
                 let file = out.into_inner().map_err(|error| Error::from(error.into_error()))?;
-                file.persist(&path).map_err(|error| Error::from(error.error)).context(|| format!("write {}", path.display()))?;
+                file.persist(&path)
+                    .map_err(|error| Error::from(error.error))
+                    .context(|| format!("write {}", path.display()))?;
                 Ok(())
             }
         }

@@ -12,9 +12,8 @@ use crate::session::{Params, Session, queries};
 use clap::ValueEnum;
 use datafusion::arrow::array::{RecordBatch, StringViewArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
-use datafusion::catalog::MemoryCatalogProviderList;
 use datafusion::datasource::MemTable;
-use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder};
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::prelude::DataFrame;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -95,7 +94,7 @@ pub async fn diff(
     let comparison = Comparison { session, catalog, now };
     let observed_before = comparison.observed(before).await?;
     let whole_after = comparison.whole(after).await?;
-    let both = empty_session(session);
+    let both = session.without_tables(Vec::new())?;
     for (name, manifest, seen) in [("before", before, whole_after), ("after", after, observed_before)] {
         let edges = comparison.folded(manifest, seen, options.by).await.context(|| format!("read digest {name}"))?;
         both.register_table(name, edges.into_view())?;
@@ -114,13 +113,6 @@ struct Comparison<'a> {
     now: Timestamp,
 }
 
-/// A session with a catalog of its own.
-fn empty_session(session: &Session) -> Session {
-    let state = SessionStateBuilder::new_from_existing(session.context().state())
-        .with_catalog_list(Arc::new(MemoryCatalogProviderList::new()));
-    session.with_state(state.build())
-}
-
 impl Comparison<'_> {
     async fn file(&self, manifest: &Manifest, kind: FileKind) -> Result<DataFrame> {
         read_file(self.session.context(), self.catalog, manifest, kind)
@@ -133,7 +125,7 @@ impl Comparison<'_> {
 
     /// The interfaces that a digest observed and whose coverage is whole; none while the digest may still change.
     async fn whole(&self, manifest: &Manifest) -> Result<DataFrame> {
-        let session = empty_session(self.session);
+        let session = self.session.without_tables(Vec::new())?;
         session.register_table("interfaces", self.file(manifest, FileKind::Interfaces).await?.into_view())?;
         session.register_table("objects", self.file(manifest, FileKind::Objects).await?.into_view())?;
         session.register_table("silent", Arc::new(silent(manifest)?))?;
@@ -143,7 +135,7 @@ impl Comparison<'_> {
 
     /// The edges of a digest at a grain, each with whether an interface of `seen` reported it.
     async fn folded(&self, manifest: &Manifest, seen: DataFrame, by: Grain) -> Result<DataFrame> {
-        let session = empty_session(self.session);
+        let session = self.session.without_tables(Vec::new())?;
         session.register_table("edges", self.file(manifest, FileKind::Edges).await?.into_view())?;
         session.register_table("seen", seen.into_view())?;
         session.plan_query(&queries::load(by.query(), None)?, &Params::new(), self.now).await

@@ -6,9 +6,7 @@ use crate::scan::{InterfaceFacts, Outcome, Tally};
 use crate::source::Object;
 use crate::window::{Timestamp, Window};
 use chrono::TimeDelta;
-use datafusion::arrow::array::{
-    ArrayRef, Int64Array, RecordBatch, StringViewArray, TimestampMillisecondArray,
-};
+use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringViewArray, TimestampMillisecondArray};
 use object_store::path::Path;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,10 +27,8 @@ fn time(values: impl Iterator<Item = Option<i64>>) -> ArrayRef {
 
 /// The rows of the interface file, sorted by account and interface as `facts` are.
 pub(super) fn interfaces(facts: &[InterfaceFacts]) -> Result<RecordBatch> {
-    let mut columns = vec![
-        text(facts.iter().map(|fact| Some(&fact.account))),
-        text(facts.iter().map(|fact| Some(&fact.interface))),
-    ];
+    let mut columns =
+        vec![text(facts.iter().map(|fact| Some(&fact.account))), text(facts.iter().map(|fact| Some(&fact.interface)))];
     columns.extend((0..5).map(|index| text(facts.iter().map(|fact| fact.attributes[index].as_ref()))));
     columns.push(count(facts.iter().map(|fact| fact.ok)));
     columns.push(count(facts.iter().map(|fact| fact.nodata)));
@@ -139,7 +135,9 @@ mod tests {
         let window = Window::parse("2026-11-20T12:00Z/PT1H", now).unwrap();
         let minutes = |flow_log: &'static str, range: std::ops::Range<i64>, step: usize| {
             let start: Timestamp = "2026-11-20T11:00:00Z".parse().unwrap();
-            range.step_by(step).map(move |m| object(flow_log, &(start + TimeDelta::minutes(m)).format("%Y%m%dT%H%MZ").to_string()))
+            range
+                .step_by(step)
+                .map(move |m| object(flow_log, &(start + TimeDelta::minutes(m)).format("%Y%m%dT%H%MZ").to_string()))
         };
         let objects: Vec<Object> = minutes("fl-steady", 0..125, 5)
             .chain(minutes("fl-stopped", 0..80, 5))

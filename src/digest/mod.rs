@@ -5,7 +5,9 @@ mod cost;
 mod coverage;
 mod write;
 
-use crate::catalog::{Catalog, Cost, Coverage, Draft, DraftFile, FORMAT_VERSION, FileKind, Manifest, Rules, State, Totals};
+use crate::catalog::{
+    Catalog, Cost, Coverage, Draft, DraftFile, FORMAT_VERSION, FileKind, Manifest, Rules, State, Totals,
+};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::flow::{AddressRule, PortRule, edges_schema, interfaces_schema, objects_schema};
@@ -17,8 +19,7 @@ use chrono::TimeDelta;
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{Int64Type, SchemaRef};
-use datafusion::catalog::MemoryCatalogProviderList;
-use datafusion::execution::SessionStateBuilder;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::{ExecutionPlan, displayable, execute_stream};
 use datafusion::prelude::SessionContext;
 use futures::stream::BoxStream;
@@ -128,7 +129,8 @@ impl Builder {
     pub async fn explain(&self, window: &Window) -> Result<String> {
         let report = Report::new();
         let listing = self.list(window, &report).await?;
-        let plan = self.plan("edges", window, in_reach(&listing, window, &self.options), &report, self.options.fold).await?;
+        let plan =
+            self.plan("edges", window, in_reach(&listing, window, &self.options), &report, self.options.fold).await?;
         Ok(displayable(plan.1.as_ref()).indent(false).to_string())
     }
 
@@ -262,8 +264,7 @@ impl Builder {
         // A pass of its own: its figures would count every record a second time.
         let (context, plan) = self.plan("interfaces", window, objects.to_vec(), &Report::new(), false).await?;
         let batches: Vec<RecordBatch> = execute_stream(plan, context.task_ctx())?.try_collect().await?;
-        let batches =
-            batches.iter().map(|batch| conform(batch, &interfaces_schema())).collect::<Result<Vec<_>>>()?;
+        let batches = batches.iter().map(|batch| conform(batch, &interfaces_schema())).collect::<Result<Vec<_>>>()?;
         Ok(datafusion::arrow::compute::concat_batches(&interfaces_schema(), &batches)?)
     }
 
@@ -276,25 +277,16 @@ impl Builder {
         report: &Arc<Report>,
         fold: bool,
     ) -> Result<(SessionContext, Arc<dyn ExecutionPlan>)> {
-        // A catalog of its own: the user's table of the same name stays.
-        let mut state = SessionStateBuilder::new_from_existing(self.session.context().state())
-            .with_catalog_list(Arc::new(MemoryCatalogProviderList::new()));
-        if fold {
-            state = state.with_physical_optimizer_rule(Arc::new(FoldFlows));
-        }
-        let session = self.session.with_state(state.build());
+        let rewrites: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> =
+            if fold { vec![Arc::new(FoldFlows)] } else { Vec::new() };
+        let session = self.session.without_tables(rewrites)?;
         let rules = FoldRules {
             window: window.start().timestamp()..window.stop().timestamp(),
             port_rule: self.options.port_rule,
             addresses: self.options.addresses,
         };
-        let table = FlowsTable::new(
-            self.source.clone(),
-            &self.scan,
-            &self.listing,
-            self.options.lateness,
-            report.clone(),
-        );
+        let table =
+            FlowsTable::new(self.source.clone(), &self.scan, &self.listing, self.options.lateness, report.clone());
         let table = table.with_objects(objects).with_window(rules.window.clone());
         let table = if fold { table.with_fold(rules) } else { table };
         session.register_table("flows", Arc::new(table))?;
@@ -357,9 +349,10 @@ fn add(totals: &mut Totals, batch: &RecordBatch) {
 
 fn is_same(manifest: &Manifest, draft: &Draft) -> bool {
     manifest.state == draft.state
-        && draft.files.iter().all(|file| {
-            manifest.file(file.kind).is_some_and(|published| published.checksum == file.checksum)
-        })
+        && draft
+            .files
+            .iter()
+            .all(|file| manifest.file(file.kind).is_some_and(|published| published.checksum == file.checksum))
 }
 
 fn is_memory(error: &Error) -> bool {

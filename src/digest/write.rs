@@ -108,7 +108,9 @@ fn row_groups(
         }
         let excess = state.count.saturating_sub(rows);
         let mut rest = Vec::new();
-        if excess > 0 && let Some(last) = state.pending.pop() {
+        if excess > 0
+            && let Some(last) = state.pending.pop()
+        {
             state.pending.push(last.slice(0, last.num_rows() - excess));
             rest.push(last.slice(last.num_rows() - excess, excess));
         }

@@ -1,9 +1,9 @@
 //! Parquet objects: columns united by name with the table of fields. In: the file's bytes. Out: records.
 //! Null, `-`, and empty text are missing; integers of any width and numbers as text are read.
 
+use super::TRANSIT_GATEWAY;
 use super::object::{Decoder, Sink};
 use super::record::{Record, Refusal, Slot};
-use super::TRANSIT_GATEWAY;
 use crate::flow::TRANSIT_GATEWAY_FIELDS;
 use bytes::Bytes;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringViewArray};
@@ -34,8 +34,7 @@ pub(super) fn decode<S: Sink>(decoder: &mut Decoder<'_, S>, body: &Bytes) -> Res
     }
     decoder.tally.bytes = size;
     let slots: Vec<Slot> = names.iter().map(|name| Slot::of(name, &decoder.spec.extras)).collect();
-    decoder.tally.unknown_fields =
-        names.iter().filter(|name| crate::flow::Field::find(name).is_none()).count() as u64;
+    decoder.tally.unknown_fields = names.iter().filter(|name| crate::flow::Field::find(name).is_none()).count() as u64;
     let batches = || {
         ParquetRecordBatchReaderBuilder::new_with_metadata(body.clone(), metadata.clone())
             .with_batch_size(BATCH_ROWS)
@@ -127,9 +126,7 @@ fn convert(slot: Slot, column: &ArrayRef) -> Result<Column, String> {
 #[inline]
 fn put<'a>(slot: Slot, column: &'a Column, row: usize, record: &mut Record<'a>) -> Result<(), Refusal> {
     match column {
-        Column::Number(numbers) => {
-            slot.put_number(record, (!numbers.is_null(row)).then(|| numbers.value(row)))
-        }
+        Column::Number(numbers) => slot.put_number(record, (!numbers.is_null(row)).then(|| numbers.value(row))),
         Column::Text(texts) => {
             let text = if texts.is_null(row) { "-" } else { texts.value(row) };
             slot.put(record, if text.is_empty() { b"-" } else { text.as_bytes() })

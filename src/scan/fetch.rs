@@ -1,7 +1,7 @@
 //! Fetching the bodies of objects ahead of their decoding, bounded by bytes and by count.
 
-use super::report::{Outcome, Report};
 use super::Options;
+use super::report::{Outcome, Report};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::source::Object;
 use bytes::Bytes;

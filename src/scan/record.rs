@@ -101,7 +101,10 @@ impl<'a> Record<'a> {
 pub(super) enum Slot {
     Text(usize),
     Address(usize),
-    Number { slot: usize, max: i64 },
+    Number {
+        slot: usize,
+        max: i64,
+    },
     Time(usize),
     Extra(usize),
     /// An unknown field that nobody asked for.

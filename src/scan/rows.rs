@@ -5,8 +5,8 @@ use super::record::Record;
 use crate::flow::{Field, Kind, flows_schema};
 use crate::source::Object;
 use datafusion::arrow::array::{
-    ArrayRef, Int16Builder, Int64Array, Int64Builder, PrimitiveArray, RecordBatch, RecordBatchOptions,
-    StringViewArray, StringViewBuilder, TimestampSecondArray, TimestampSecondBuilder, UInt8Builder, UInt16Builder,
+    ArrayRef, Int16Builder, Int64Array, Int64Builder, PrimitiveArray, RecordBatch, RecordBatchOptions, StringViewArray,
+    StringViewBuilder, TimestampSecondArray, TimestampSecondBuilder, UInt8Builder, UInt16Builder,
 };
 use datafusion::arrow::datatypes::{DataType, Field as Column, Schema, SchemaRef};
 use datafusion::error::Result;
@@ -47,7 +47,13 @@ enum Builder {
 
 impl<'o, F: FnMut(Result<RecordBatch>) -> bool> Rows<'o, F> {
     /// `columns` are positions in `schema`, the whole table's.
-    pub(super) fn new(schema: &Schema, columns: &[usize], object: &'o Object, batch_rows: usize, send: F) -> Result<Self> {
+    pub(super) fn new(
+        schema: &Schema,
+        columns: &[usize],
+        object: &'o Object,
+        batch_rows: usize,
+        send: F,
+    ) -> Result<Self> {
         let fields = Field::ALL.len();
         let builders = columns
             .iter()
@@ -147,8 +153,7 @@ impl Builder {
             Builder::ObjectKey => constant(object.location.as_ref()),
             Builder::FlowLogId => constant(&object.name.flow_log),
             Builder::FileTime => {
-                let times: TimestampSecondArray =
-                    PrimitiveArray::from_value(object.name.file_time.timestamp(), rows);
+                let times: TimestampSecondArray = PrimitiveArray::from_value(object.name.file_time.timestamp(), rows);
                 Arc::new(times.with_timezone("UTC"))
             }
         }

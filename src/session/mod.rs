@@ -12,12 +12,16 @@ pub use store::{Location, open_location};
 
 use crate::clock::Timestamp;
 use crate::error::{Context, Error, Result};
-use datafusion::catalog::TableProvider;
+use datafusion::catalog::{
+    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider,
+    TableProvider,
+};
 use datafusion::common::ScalarValue;
-use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -101,6 +105,9 @@ impl Session {
             .with_batch_size(batch_rows)
             .with_information_schema(true);
         config.options_mut().execution.time_zone = Some("UTC".to_owned());
+        // What each sort keeps back to merge what it spilled: the default would take a small memory whole.
+        let merge_bytes = &mut config.options_mut().execution.sort_spill_reservation_bytes;
+        *merge_bytes = (*merge_bytes).min(memory_bytes / (16 * threads));
         config.options_mut().sql_parser.collect_spans = true;
         let state =
             SessionStateBuilder::new_with_default_features().with_config(config).with_runtime_env(runtime).build();
@@ -116,9 +123,21 @@ impl Session {
         &self.context
     }
 
-    /// A session with another state (rules, tables) and the same memory, spill folder and functions.
-    pub fn with_state(&self, state: SessionState) -> Session {
-        Session { context: SessionContext::new_with_state(state), options: self.options.clone() }
+    /// A session without tables and with the same memory, spill folder and functions; plans also go through `rules`.
+    ///
+    /// # Errors
+    /// What DataFusion says.
+    pub fn without_tables(&self, rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>>) -> Result<Session> {
+        let catalog = MemoryCatalogProvider::new();
+        catalog.register_schema("public", Arc::new(MemorySchemaProvider::new()))?;
+        let catalogs = MemoryCatalogProviderList::new();
+        catalogs.register_catalog("datafusion".to_owned(), Arc::new(catalog));
+        let mut state =
+            SessionStateBuilder::new_from_existing(self.context.state()).with_catalog_list(Arc::new(catalogs));
+        for rule in rules {
+            state = state.with_physical_optimizer_rule(rule);
+        }
+        Ok(Session { context: SessionContext::new_with_state(state.build()), options: self.options.clone() })
     }
 
     /// The options the session was made with.

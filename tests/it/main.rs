@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-#![allow(clippy::unwrap_used)]
-
+mod cli;
+mod corpora;
+mod reference;
 mod slt;
 mod store_contract;
+mod tidy;

@@ -38,8 +38,12 @@ fn batch(rows: &[(usize, EdgeKey, Edge)], names: &[(String, String)], actions: &
         dstaddr.append(key.dstaddr);
         action.builder.append_value(&actions[usize::from(key.action)]);
     }
-    let counter = |of: fn(&Edge) -> i64| -> ArrayRef { Arc::new(Int64Array::from_iter_values(rows.iter().map(|(_, _, edge)| of(edge)))) };
-    let port = |of: fn(&EdgeKey) -> u16| -> ArrayRef { Arc::new(UInt16Array::from_iter_values(rows.iter().map(|(_, key, _)| of(key)))) };
+    let counter = |of: fn(&Edge) -> i64| -> ArrayRef {
+        Arc::new(Int64Array::from_iter_values(rows.iter().map(|(_, _, edge)| of(edge))))
+    };
+    let port = |of: fn(&EdgeKey) -> u16| -> ArrayRef {
+        Arc::new(UInt16Array::from_iter_values(rows.iter().map(|(_, key, _)| of(key))))
+    };
     let time = |of: fn(&Edge) -> i64| -> ArrayRef {
         let millis = rows.iter().map(|(_, _, edge)| of(edge).saturating_mul(1000));
         Arc::new(TimestampMillisecondArray::from_iter_values(millis).with_timezone("UTC"))

@@ -53,8 +53,7 @@ pub struct InterfaceFacts {
 }
 
 /// The fields of [`InterfaceFacts::attributes`].
-const ATTRIBUTES: [Field; 5] =
-    [Field::Region, Field::VpcId, Field::SubnetId, Field::InstanceId, Field::InterfaceType];
+const ATTRIBUTES: [Field; 5] = [Field::Region, Field::VpcId, Field::SubnetId, Field::InstanceId, Field::InterfaceType];
 
 /// One interface: its facts and its edges.
 #[derive(Debug, Default)]
@@ -63,10 +62,13 @@ struct Group {
     edges: HashTable<(EdgeKey, Edge)>,
 }
 
+/// Interfaces by account and interface, parted by a zero byte.
+type Groups = HashMap<Box<[u8]>, Arc<Mutex<Group>>>;
+
 /// The edges of all interfaces, folded by several threads at once.
 pub(super) struct Fold {
     rules: FoldRules,
-    groups: Mutex<HashMap<Box<[u8]>, Arc<Mutex<Group>>>>,
+    groups: Mutex<Groups>,
     actions: Mutex<Vec<String>>,
     hasher: RandomState,
     memory: MemoryReservation,
@@ -84,13 +86,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Fold {
     pub(super) fn new(rules: FoldRules, memory: MemoryReservation) -> Fold {
         let actions = ["-", "ACCEPT", "REJECT"].map(str::to_owned).to_vec();
-        Fold {
-            rules,
-            groups: Mutex::default(),
-            actions: Mutex::new(actions),
-            hasher: RandomState::new(),
-            memory,
-        }
+        Fold { rules, groups: Mutex::default(), actions: Mutex::new(actions), hasher: RandomState::new(), memory }
     }
 
     fn group(&self, name: &[u8], account: &[u8], interface: &[u8]) -> Arc<Mutex<Group>> {
@@ -162,8 +158,7 @@ impl Fold {
     /// The groups by account and interface, and the texts of the actions.
     fn finish(self) -> (Vec<Group>, Vec<String>, MemoryReservation) {
         let groups = self.groups.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let mut groups: Vec<Group> =
-            groups.into_values().map(|group| std::mem::take(&mut *lock(&group))).collect();
+        let mut groups: Vec<Group> = groups.into_values().map(|group| std::mem::take(&mut *lock(&group))).collect();
         groups.sort_unstable_by(|a, b| {
             (&a.facts.account, &a.facts.interface).cmp(&(&b.facts.account, &b.facts.interface))
         });
@@ -184,7 +179,7 @@ struct Words([u64; 2]);
 /// Takes the records of objects, one object after the other, into a fold. One per thread.
 pub(super) struct Folder<'f> {
     fold: &'f Fold,
-    groups: HashMap<Box<[u8]>, Arc<Mutex<Group>>>,
+    groups: Groups,
     /// Account and interface of the run, parted by a zero byte.
     name: Vec<u8>,
     account_length: usize,

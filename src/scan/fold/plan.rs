@@ -132,12 +132,8 @@ impl ExecutionPlan for FoldExec {
 
     fn execute(&self, _partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let (config, source) = self.scan()?;
-        let mut objects = config
-            .file_groups
-            .iter()
-            .flat_map(|group| group.iter())
-            .map(object_of)
-            .collect::<Result<Vec<_>>>()?;
+        let mut objects =
+            config.file_groups.iter().flat_map(|group| group.iter()).map(object_of).collect::<Result<Vec<_>>>()?;
         objects.sort_by_key(|object| Reverse(object.size));
         let store = context.runtime_env().object_store(&config.object_store_url)?;
         let threads = context.session_config().target_partitions();
