@@ -1,1 +1,3 @@
 //! diff
+
+pub mod render;

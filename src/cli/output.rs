@@ -1,0 +1,317 @@
+//! Writes the rows of a query in the format that the user asked for.
+//!
+//! In: a stream of record batches and a writer. Out: bytes, and how much was written. Every format but the table
+//! streams: memory holds one batch (Parquet: one row group), whatever the number of rows. Knows nothing of where the
+//! rows come from.
+
+mod file;
+mod pipe;
+mod table;
+
+pub use file::OutputFile;
+pub use pipe::Pipe;
+
+use crate::diff::render::{GraphFormat, RenderOptions, render};
+use crate::error::{Error, Result};
+use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::csv;
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use datafusion::arrow::ipc::writer::StreamWriter;
+use datafusion::arrow::json::writer::{JsonArray, JsonFormat, LineDelimited, Writer, WriterBuilder};
+use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion::execution::SendableRecordBatchStream;
+use futures::StreamExt;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+use std::collections::HashSet;
+use std::io::Write;
+use std::sync::Arc;
+
+/// Rows that a table shows unless told otherwise: more than anybody reads, little enough to hold in memory.
+pub const TABLE_ROWS_MAX: usize = 10_000;
+/// Rows in a row group of Parquet output: what memory holds, and what a reader can skip at once.
+const ROW_GROUP_ROWS: usize = 122_880;
+/// Stored bytes of a row group at the most, so that rows with long texts stay bounded too.
+const ROW_GROUP_BYTES: usize = 64 << 20;
+
+/// How times without a zone are written: all times of flowdiff are UTC.
+const UTC_TIME: &str = "%Y-%m-%dT%H:%M:%S%.fZ";
+
+/// A format of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum OutputFormat {
+    /// Aligned columns for people.
+    Table,
+    /// One JSON object a line.
+    Ndjson,
+    /// One JSON array of objects.
+    Json,
+    /// RFC 4180, with a header line.
+    Csv,
+    /// Parquet with zstd.
+    Parquet,
+    /// An Arrow IPC stream.
+    Arrow,
+}
+
+impl OutputFormat {
+    /// The format when the user names none: a table on a terminal, NDJSON on a pipe or in a file.
+    pub fn default_for(is_terminal: bool) -> Self {
+        if is_terminal { OutputFormat::Table } else { OutputFormat::Ndjson }
+    }
+
+    /// Whether the bytes are no text, so that a terminal should not get them.
+    pub fn is_binary(self) -> bool {
+        matches!(self, OutputFormat::Parquet | OutputFormat::Arrow)
+    }
+}
+
+/// How rows are written.
+#[derive(Clone, Debug)]
+pub struct OutputOptions {
+    /// Rows of a table; the rest is left out, and [`Written::end`] says so. Default [`TABLE_ROWS_MAX`].
+    pub table_rows_max: usize,
+    /// Columns of the terminal, that a table keeps to by wrapping texts; as wide as it likes if none.
+    pub width: Option<u16>,
+}
+
+impl Default for OutputOptions {
+    fn default() -> Self {
+        OutputOptions { table_rows_max: TABLE_ROWS_MAX, width: None }
+    }
+}
+
+/// What was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Rows (of a graph: edges).
+    pub rows: u64,
+    /// Why it ended.
+    pub end: End,
+}
+
+/// Why writing ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Everything is written.
+    Complete,
+    /// The format has a limit and there was more: the user should be told.
+    Cut,
+    /// The reader went away (`| head`): nothing to say, and no failure.
+    ReaderGone,
+}
+
+/// Writes `stream` to `writer` as `format`.
+///
+/// Null is an empty cell in tables and CSV and `null` in JSON. Times are RFC 3339 in UTC with `Z`. Whatever the rows
+/// hold, text formats stay valid; tables show control characters escaped, so that no text can steer a terminal.
+///
+/// # Errors
+/// What the stream says; `Invalid` if a format that names its columns gets two of one name; `Unavailable` if the
+/// writer fails. A reader that went away is no error but [`End::ReaderGone`].
+pub async fn write_batches(
+    stream: SendableRecordBatchStream,
+    format: OutputFormat,
+    writer: &mut (dyn Write + Send),
+    options: &OutputOptions,
+) -> Result<Written> {
+    let mut pipe = Pipe::new(writer);
+    let mut rows = 0;
+    let end = match write_format(stream, format, &mut pipe, options, &mut rows).await {
+        Err(_) if pipe.is_reader_gone() => End::ReaderGone,
+        other => other?,
+    };
+    Ok(Written { rows, end })
+}
+
+/// Writes an edge or diff stream to `writer` as a graph.
+///
+/// # Errors
+/// As [`render`]; a reader that went away is no error but [`End::ReaderGone`].
+pub async fn write_graph(
+    stream: SendableRecordBatchStream,
+    format: GraphFormat,
+    writer: &mut (dyn Write + Send),
+    options: &RenderOptions,
+) -> Result<Written> {
+    let mut pipe = Pipe::new(writer);
+    match render(stream, format, &mut pipe, options).await {
+        Ok(rendered) => {
+            let end = if rendered.left_out > 0 { End::Cut } else { End::Complete };
+            Ok(Written { rows: rendered.edges, end })
+        }
+        Err(_) if pipe.is_reader_gone() => Ok(Written { rows: 0, end: End::ReaderGone }),
+        Err(error) => Err(error),
+    }
+}
+
+async fn write_format(
+    stream: SendableRecordBatchStream,
+    format: OutputFormat,
+    pipe: &mut Pipe<'_>,
+    options: &OutputOptions,
+    rows: &mut u64,
+) -> Result<End> {
+    let schema = stream.schema();
+    let mut sink: Box<dyn Sink + '_> = match format {
+        OutputFormat::Table => return table::write_table(stream, pipe, options, rows).await,
+        OutputFormat::Csv => Box::new(CsvSink::new(pipe, &schema)?),
+        OutputFormat::Ndjson => {
+            refuse_twin_columns(&schema)?;
+            Box::new(json_writer::<LineDelimited>(pipe))
+        }
+        OutputFormat::Json => {
+            refuse_twin_columns(&schema)?;
+            Box::new(json_writer::<JsonArray>(pipe))
+        }
+        OutputFormat::Parquet => {
+            refuse_twin_columns(&schema)?;
+            Box::new(ParquetSink::new(pipe, &schema)?)
+        }
+        OutputFormat::Arrow => Box::new(StreamWriter::try_new(pipe, &schema)?),
+    };
+    let mut stream = stream;
+    while let Some(batch) = stream.next().await {
+        let batch = batch?;
+        sink.take(&batch)?;
+        *rows += batch.num_rows() as u64;
+    }
+    sink.finish()?;
+    Ok(End::Complete)
+}
+
+/// A format that takes batches as they come. After each, what was taken has left for the reader where the format
+/// allows it, so that somebody who follows a slow query sees its rows.
+trait Sink {
+    fn take(&mut self, batch: &RecordBatch) -> Result<()>;
+    fn finish(self: Box<Self>) -> Result<()>;
+}
+
+impl<F: JsonFormat> Sink for Writer<&mut Pipe<'_>, F> {
+    fn take(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.write(batch)?;
+        Ok(self.get_mut().flush()?)
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<()> {
+        Writer::finish(&mut self)?;
+        Ok(self.get_mut().flush()?)
+    }
+}
+
+fn json_writer<'a, 'b, F: JsonFormat>(pipe: &'a mut Pipe<'b>) -> Writer<&'a mut Pipe<'b>, F> {
+    WriterBuilder::new().with_explicit_nulls(true).with_timestamp_format(UTC_TIME.to_owned()).build(pipe)
+}
+
+/// CSV, its header written even if no row follows.
+struct CsvSink<'a, 'b>(csv::Writer<&'a mut Pipe<'b>>);
+
+impl<'a, 'b> CsvSink<'a, 'b> {
+    fn new(pipe: &'a mut Pipe<'b>, schema: &SchemaRef) -> Result<Self> {
+        let mut sink = CsvSink(csv::WriterBuilder::new().with_timestamp_format(UTC_TIME.to_owned()).build(pipe));
+        sink.take(&RecordBatch::new_empty(schema.clone()))?;
+        Ok(sink)
+    }
+}
+
+impl Sink for CsvSink<'_, '_> {
+    fn take(&mut self, batch: &RecordBatch) -> Result<()> {
+        Ok(self.0.write(&lists_as_text(batch)?)?)
+    }
+
+    fn finish(self: Box<Self>) -> Result<()> {
+        Ok(self.0.into_inner().flush()?)
+    }
+}
+
+/// CSV has no lists and no structs: they are written as the text that a table shows.
+fn lists_as_text(batch: &RecordBatch) -> Result<RecordBatch> {
+    let schema = batch.schema();
+    if !schema.fields().iter().any(|field| field.data_type().is_nested()) {
+        return Ok(batch.clone());
+    }
+    let (mut fields, mut columns): (Vec<Field>, Vec<ArrayRef>) = (Vec::new(), Vec::new());
+    for (field, column) in schema.fields().iter().zip(batch.columns()) {
+        if field.data_type().is_nested() {
+            let formatter = ArrayFormatter::try_new(column, &cell_format())?;
+            let text = |row| column.is_valid(row).then(|| formatter.value(row).try_to_string()).transpose();
+            let texts: StringArray = (0..batch.num_rows()).map(text).collect::<Result<_, _>>()?;
+            fields.push(Field::new(field.name(), DataType::Utf8, true));
+            columns.push(Arc::new(texts));
+        } else {
+            fields.push(field.as_ref().clone());
+            columns.push(column.clone());
+        }
+    }
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
+/// Parquet. It has no times in whole seconds, and would keep them as bare numbers: they are written in milliseconds.
+struct ParquetSink<'a, 'b> {
+    writer: ArrowWriter<&'a mut Pipe<'b>>,
+    schema: SchemaRef,
+}
+
+impl<'a, 'b> ParquetSink<'a, 'b> {
+    fn new(pipe: &'a mut Pipe<'b>, schema: &Schema) -> Result<Self> {
+        let fields = schema.fields().iter().map(|field| match field.data_type() {
+            DataType::Timestamp(TimeUnit::Second, zone) => {
+                field.as_ref().clone().with_data_type(DataType::Timestamp(TimeUnit::Millisecond, zone.clone()))
+            }
+            _ => field.as_ref().clone(),
+        });
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+            .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
+            .build();
+        let writer = ArrowWriter::try_new(pipe, schema.clone(), Some(properties))?;
+        Ok(ParquetSink { writer, schema })
+    }
+}
+
+impl Sink for ParquetSink<'_, '_> {
+    fn take(&mut self, batch: &RecordBatch) -> Result<()> {
+        let columns = batch.columns().iter().zip(self.schema.fields());
+        let columns = columns.map(|(column, field)| cast(column, field.data_type())).collect::<Result<_, _>>()?;
+        Ok(self.writer.write(&RecordBatch::try_new(self.schema.clone(), columns)?)?)
+    }
+
+    fn finish(self: Box<Self>) -> Result<()> {
+        let pipe = self.writer.into_inner()?;
+        Ok(pipe.flush()?)
+    }
+}
+
+impl Sink for StreamWriter<&mut Pipe<'_>> {
+    fn take(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.write(batch)?;
+        Ok(self.flush()?)
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<()> {
+        StreamWriter::finish(&mut self)?;
+        Ok(self.flush()?)
+    }
+}
+
+/// Where columns are found by name, the second of two of one name would be lost.
+fn refuse_twin_columns(schema: &Schema) -> Result<()> {
+    let mut names = HashSet::new();
+    match schema.fields().iter().find(|field| !names.insert(field.name())) {
+        None => Ok(()),
+        Some(twin) => Err(Error::invalid(format!("two columns are named {:?}", twin.name()))
+            .with_hint("name one of them otherwise with AS, or take table or csv")),
+    }
+}
+
+/// How cells are written as text: null as nothing, times in UTC with `Z`.
+fn cell_format() -> FormatOptions<'static> {
+    FormatOptions::new().with_display_error(false).with_timestamp_format(Some(UTC_TIME))
+}
+
+#[cfg(test)]
+mod tests;
