@@ -49,6 +49,16 @@ pub enum State {
     Final,
 }
 
+impl State {
+    /// Name in manifests and in the table `windows`.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Provisional => "provisional",
+            State::Final => "final",
+        }
+    }
+}
+
 /// What makes digests of one store merge and compare: all of them are built by the same rules.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -73,6 +83,20 @@ pub enum FileKind {
     Interfaces,
     /// The objects taken, sorted by key.
     Objects,
+}
+
+impl FileKind {
+    /// The three files, in the order of a manifest.
+    pub const ALL: [FileKind; 3] = [FileKind::Edges, FileKind::Interfaces, FileKind::Objects];
+
+    /// Name in file names, and of the table over the files of this kind.
+    pub fn name(self) -> &'static str {
+        match self {
+            FileKind::Edges => "edges",
+            FileKind::Interfaces => "interfaces",
+            FileKind::Objects => "objects",
+        }
+    }
 }
 
 /// One file of a digest.

@@ -1,12 +1,27 @@
-//! The published digests of a store: where they lie, what their manifests say, how one is published.
+//! The published digests of a store: where they lie, what their manifests say, how one is published and found.
 //! Knows nothing of how a digest was made.
+//!
+//! A store may hold windows that overlap, such as an hour and its day. Each is a digest of its own, and the tables show
+//! the rows of both, told apart by `window_start` and `window_stop`: a sum over both counts the same flows twice.
 
+mod find;
+mod layout;
 mod manifest;
+mod publish;
+mod rules;
+mod table;
 
-pub use manifest::{Cost, Coverage, FileKind, Manifest, PublishedFile, Rules, State, Totals};
+pub use manifest::{Cost, Coverage, FORMAT_VERSION, FileKind, Manifest, PublishedFile, Rules, State, Totals};
+pub use publish::{Draft, DraftFile};
+pub use table::{read_file, register};
 
+use chrono::TimeDelta;
 use object_store::{ObjectStore, path::Path};
 use std::sync::Arc;
+
+/// The widest window that a store takes. It bounds how far back a search by time looks for a window that reaches into
+/// the time asked for, and so how many date folders it lists.
+pub const WIDTH_MAX: TimeDelta = TimeDelta::days(31);
 
 /// A store of digests: a folder or a bucket, and a prefix in it.
 #[derive(Clone, Debug)]
@@ -17,4 +32,11 @@ pub struct Catalog {
     pub root: Path,
     /// The place as the user wrote it, for messages.
     pub url: String,
+}
+
+impl Catalog {
+    /// The digests below `root` in `store`, which messages call `url`.
+    pub fn new(store: Arc<dyn ObjectStore>, root: Path, url: impl Into<String>) -> Catalog {
+        Catalog { store, root, url: url.into() }
+    }
 }

@@ -11,7 +11,7 @@ mod table;
 pub use file::OutputFile;
 pub use pipe::Pipe;
 
-use crate::diff::render::{GraphFormat, RenderOptions, render};
+use crate::diff::{GraphFormat, RenderOptions, render};
 use crate::error::{Error, Result};
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::arrow::compute::cast;
@@ -39,47 +39,45 @@ const ROW_GROUP_BYTES: usize = 64 << 20;
 /// How times without a zone are written: all times of flowdiff are UTC.
 const UTC_TIME: &str = "%Y-%m-%dT%H:%M:%S%.fZ";
 
-/// A format of rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum OutputFormat {
-    /// Aligned columns for people.
-    Table,
-    /// One JSON object a line.
-    Ndjson,
-    /// One JSON array of objects.
-    Json,
-    /// RFC 4180, with a header line.
-    Csv,
-    /// Parquet with zstd.
-    Parquet,
-    /// An Arrow IPC stream.
-    Arrow,
-}
-
-impl OutputFormat {
-    /// The format when the user names none: a table on a terminal, NDJSON on a pipe or in a file.
-    pub fn default_for(is_terminal: bool) -> Self {
-        if is_terminal { OutputFormat::Table } else { OutputFormat::Ndjson }
-    }
-
-    /// Whether the bytes are no text, so that a terminal should not get them.
-    pub fn is_binary(self) -> bool {
-        matches!(self, OutputFormat::Parquet | OutputFormat::Arrow)
-    }
-}
-
 /// How rows are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people; the default on a terminal. At most [`TABLE_ROWS_MAX`] rows.
+    Table,
+    /// A JSON object a line; the default on a pipe.
+    Ndjson,
+    /// One JSON array.
+    Json,
+    /// CSV with a header.
+    Csv,
+    /// Parquet.
+    Parquet,
+    /// Arrow IPC stream.
+    Arrow,
+    /// Graphviz; edges and diffs only.
+    Dot,
+    /// GraphML; edges and diffs only.
+    Graphml,
+    /// Mermaid flowchart; edges and diffs only.
+    Mermaid,
+    /// Cytoscape JSON; edges and diffs only.
+    Cytoscape,
+}
+
+/// Limits of what is written.
 #[derive(Clone, Debug)]
 pub struct OutputOptions {
     /// Rows of a table; the rest is left out, and [`Written::end`] says so. Default [`TABLE_ROWS_MAX`].
     pub table_rows_max: usize,
     /// Columns of the terminal, that a table keeps to by wrapping texts; as wide as it likes if none.
     pub width: Option<u16>,
+    /// Limits of a graph.
+    pub graph: RenderOptions,
 }
 
 impl Default for OutputOptions {
     fn default() -> Self {
-        OutputOptions { table_rows_max: TABLE_ROWS_MAX, width: None }
+        OutputOptions { table_rows_max: TABLE_ROWS_MAX, width: None, graph: RenderOptions::default() }
     }
 }
 
@@ -109,11 +107,11 @@ pub enum End {
 /// hold, text formats stay valid; tables show control characters escaped, so that no text can steer a terminal.
 ///
 /// # Errors
-/// What the stream says; `Invalid` if a format that names its columns gets two of one name; `Unavailable` if the
-/// writer fails. A reader that went away is no error but [`End::ReaderGone`].
-pub async fn write_batches(
+/// What the stream says; `Invalid` if a format that names its columns gets two of one name, or a graph other rows than
+/// edges; `Unavailable` if the writer fails. A reader that went away is no error but [`End::ReaderGone`].
+pub async fn write_rows(
     stream: SendableRecordBatchStream,
-    format: OutputFormat,
+    format: Format,
     writer: &mut (dyn Write + Send),
     options: &OutputOptions,
 ) -> Result<Written> {
@@ -126,53 +124,29 @@ pub async fn write_batches(
     Ok(Written { rows, end })
 }
 
-/// Writes an edge or diff stream to `writer` as a graph.
-///
-/// # Errors
-/// As [`render`]; a reader that went away is no error but [`End::ReaderGone`].
-pub async fn write_graph(
-    stream: SendableRecordBatchStream,
-    format: GraphFormat,
-    writer: &mut (dyn Write + Send),
-    options: &RenderOptions,
-) -> Result<Written> {
-    let mut pipe = Pipe::new(writer);
-    match render(stream, format, &mut pipe, options).await {
-        Ok(rendered) => {
-            let end = if rendered.left_out > 0 { End::Cut } else { End::Complete };
-            Ok(Written { rows: rendered.edges, end })
-        }
-        Err(_) if pipe.is_reader_gone() => Ok(Written { rows: 0, end: End::ReaderGone }),
-        Err(error) => Err(error),
-    }
-}
-
 async fn write_format(
-    stream: SendableRecordBatchStream,
-    format: OutputFormat,
+    mut stream: SendableRecordBatchStream,
+    format: Format,
     pipe: &mut Pipe<'_>,
     options: &OutputOptions,
     rows: &mut u64,
 ) -> Result<End> {
     let schema = stream.schema();
+    if matches!(format, Format::Ndjson | Format::Json | Format::Parquet) {
+        refuse_twin_columns(&schema)?;
+    }
     let mut sink: Box<dyn Sink + '_> = match format {
-        OutputFormat::Table => return table::write_table(stream, pipe, options, rows).await,
-        OutputFormat::Csv => Box::new(CsvSink::new(pipe, &schema)?),
-        OutputFormat::Ndjson => {
-            refuse_twin_columns(&schema)?;
-            Box::new(json_writer::<LineDelimited>(pipe))
-        }
-        OutputFormat::Json => {
-            refuse_twin_columns(&schema)?;
-            Box::new(json_writer::<JsonArray>(pipe))
-        }
-        OutputFormat::Parquet => {
-            refuse_twin_columns(&schema)?;
-            Box::new(ParquetSink::new(pipe, &schema)?)
-        }
-        OutputFormat::Arrow => Box::new(StreamWriter::try_new(pipe, &schema)?),
+        Format::Table => return table::write_table(stream, pipe, options, rows).await,
+        Format::Dot => return write_graph(stream, GraphFormat::Dot, pipe, options, rows).await,
+        Format::Graphml => return write_graph(stream, GraphFormat::Graphml, pipe, options, rows).await,
+        Format::Mermaid => return write_graph(stream, GraphFormat::Mermaid, pipe, options, rows).await,
+        Format::Cytoscape => return write_graph(stream, GraphFormat::Cytoscape, pipe, options, rows).await,
+        Format::Csv => Box::new(CsvSink::new(pipe, &schema)?),
+        Format::Ndjson => Box::new(json_writer::<LineDelimited>(pipe)),
+        Format::Json => Box::new(json_writer::<JsonArray>(pipe)),
+        Format::Parquet => Box::new(ParquetSink::new(pipe, &schema)?),
+        Format::Arrow => Box::new(StreamWriter::try_new(pipe, &schema)?),
     };
-    let mut stream = stream;
     while let Some(batch) = stream.next().await {
         let batch = batch?;
         sink.take(&batch)?;
@@ -180,6 +154,18 @@ async fn write_format(
     }
     sink.finish()?;
     Ok(End::Complete)
+}
+
+async fn write_graph(
+    stream: SendableRecordBatchStream,
+    format: GraphFormat,
+    pipe: &mut Pipe<'_>,
+    options: &OutputOptions,
+    rows: &mut u64,
+) -> Result<End> {
+    let rendered = render(stream, format, pipe, &options.graph).await?;
+    *rows = rendered.edges;
+    Ok(if rendered.left_out > 0 { End::Cut } else { End::Complete })
 }
 
 /// A format that takes batches as they come. After each, what was taken has left for the reader where the format

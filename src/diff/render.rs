@@ -21,7 +21,7 @@ use link::{Link, Links};
 use std::io::Write;
 
 /// A format of graphs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GraphFormat {
     /// Graphviz.
     Dot,

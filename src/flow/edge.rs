@@ -1,8 +1,6 @@
 //! The shapes of the tables: flows, and the three files of a digest (edges, interfaces, objects).
 
 use super::{Field, text_order};
-use crate::clock::Timestamp;
-use chrono::DateTime;
 use datafusion::arrow::datatypes::{DataType, Field as Column, Schema, SchemaRef, TimeUnit};
 use std::cmp::Ordering;
 use std::net::IpAddr;
@@ -200,13 +198,4 @@ pub fn objects_schema() -> SchemaRef {
         Arc::new(Schema::new(columns))
     });
     SCHEMA.clone()
-}
-
-/// Reads Unix seconds; an instant that chrono cannot hold is cut to its range.
-pub(crate) fn from_unix(seconds: i64) -> Timestamp {
-    DateTime::from_timestamp(seconds, 0).unwrap_or(if seconds < 0 {
-        DateTime::UNIX_EPOCH
-    } else {
-        DateTime::<chrono::Utc>::MAX_UTC
-    })
 }

@@ -2,11 +2,11 @@
 //! Knows nothing of what is in an object.
 
 mod key;
+mod list;
 
-pub use key::{Format, ObjectName};
+pub use key::{Format, Layout, ObjectName};
 
 use crate::clock::Timestamp;
-use crate::error::Result;
 use object_store::{ObjectStore, path::Path};
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -21,6 +21,20 @@ pub struct Source {
     pub root: Path,
     /// The place as the user wrote it, for messages.
     pub url: String,
+}
+
+/// How sources are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// LIST requests under way at once; default 16, 0 counts as 1. More helps where a range spans many accounts,
+    /// regions and days; S3 answers thousands a second for each prefix.
+    pub listing_concurrency: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { listing_concurrency: 16 }
+    }
 }
 
 /// One stored flow-log object.
@@ -49,6 +63,26 @@ pub struct Selection {
     pub flow_logs: Option<BTreeSet<String>>,
 }
 
+impl Selection {
+    /// Whether an object of this name is wanted.
+    pub fn wants(&self, name: &ObjectName) -> bool {
+        let among = |wanted: &Option<BTreeSet<String>>, value| wanted.as_ref().is_none_or(|set| set.contains(value));
+        self.file_times.as_ref().is_none_or(|times| times.contains(&name.file_time))
+            && among(&self.accounts, &name.account)
+            && among(&self.regions, &name.region)
+            && among(&self.flow_logs, &name.flow_log)
+    }
+
+    /// Whether it contradicts itself: no object can be wanted, and nothing needs to be listed.
+    pub fn is_empty(&self) -> bool {
+        let none = |wanted: &Option<BTreeSet<String>>| wanted.as_ref().is_some_and(BTreeSet::is_empty);
+        self.file_times.as_ref().is_some_and(Range::is_empty)
+            || none(&self.accounts)
+            || none(&self.regions)
+            || none(&self.flow_logs)
+    }
+}
+
 /// What a listing found, and what it passed over.
 #[derive(Clone, Debug, Default)]
 pub struct Listing {
@@ -56,22 +90,12 @@ pub struct Listing {
     pub objects: Vec<Object>,
     /// Flow-log objects seen that the selection does not want. Folders that were never listed are not in it.
     pub pruned: u64,
-    /// Keys that are no flow-log keys.
+    /// Keys that are no flow-log keys. Empty ones are left out: they are the markers of folders.
     pub others: u64,
-    /// A few of those.
+    /// The first few of those, by key.
     pub other_samples: Vec<String>,
-    /// Objects whose folder names another day or hour than their file name; the file name wins.
+    /// Objects seen whose folder names another account, region, day or hour than their file name, which wins.
     pub misfiled: u64,
-    /// LIST requests made.
+    /// LIST requests made, as S3 counts them: one for each folder, and one for each further 1000 entries in it.
     pub requests: u64,
-}
-
-impl Source {
-    /// Lists the objects that `selection` wants.
-    ///
-    /// # Errors
-    /// `NotFound` if a local folder does not exist, and what the store says otherwise.
-    pub async fn list(&self, _selection: &Selection) -> Result<Listing> {
-        Ok(Listing::default())
-    }
 }

@@ -4,7 +4,7 @@
 //! stand to the right; times, numbers and addresses are never wrapped.
 
 use super::{End, OutputOptions, Pipe, cell_format};
-use crate::diff::render::printable;
+use crate::diff::printable;
 use crate::error::Result;
 use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table};
 use datafusion::arrow::array::RecordBatch;

@@ -24,19 +24,25 @@ fn batch(names: &[Option<&str>]) -> RecordBatch {
     .unwrap()
 }
 
+/// Every format that takes any rows.
+fn rows_formats() -> impl Iterator<Item = Format> {
+    let graphs = [Format::Dot, Format::Graphml, Format::Mermaid, Format::Cytoscape];
+    Format::value_variants().iter().copied().filter(move |format| !graphs.contains(format))
+}
+
 fn stream(batches: Vec<Result<RecordBatch, DataFusionError>>) -> SendableRecordBatchStream {
     let schema = batches[0].as_ref().unwrap().schema();
     Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::iter(batches)))
 }
 
-fn write_all(batches: Vec<RecordBatch>, format: OutputFormat, options: &OutputOptions) -> Result<(Vec<u8>, Written)> {
+fn write_all(batches: Vec<RecordBatch>, format: Format, options: &OutputOptions) -> Result<(Vec<u8>, Written)> {
     let mut bytes = Vec::new();
     let stream = stream(batches.into_iter().map(Ok).collect());
-    let written = futures::executor::block_on(write_batches(stream, format, &mut bytes, options))?;
+    let written = futures::executor::block_on(write_rows(stream, format, &mut bytes, options))?;
     Ok((bytes, written))
 }
 
-fn text(batches: Vec<RecordBatch>, format: OutputFormat) -> String {
+fn text(batches: Vec<RecordBatch>, format: Format) -> String {
     String::from_utf8(write_all(batches, format, &OutputOptions::default()).unwrap().0).unwrap()
 }
 
@@ -53,12 +59,12 @@ a                   0  2026-11-20T12:00:00Z
 two, \"words\"  1234567  2026-11-20T12:00:00Z
                        2026-11-20T12:00:00Z
 ";
-    assert_eq!(text(two_batches(), OutputFormat::Table), expected);
+    assert_eq!(text(two_batches(), Format::Table), expected);
 }
 
 #[test]
 fn a_table_shows_hostile_text_escaped() {
-    let table = text(vec![batch(&[Some("\u{1b}[2J\nroot\u{202e}")])], OutputFormat::Table);
+    let table = text(vec![batch(&[Some("\u{1b}[2J\nroot\u{202e}")])], Format::Table);
     assert!(table.contains(r"\u{1b}[2J\u{a}root\u{202e}"), "{table}");
     assert!(!table.contains('\u{1b}'));
 }
@@ -66,10 +72,10 @@ fn a_table_shows_hostile_text_escaped() {
 #[test]
 fn a_table_is_cut_where_it_grows_too_long_and_says_so() {
     let options = OutputOptions { table_rows_max: 2, ..OutputOptions::default() };
-    let (_, written) = write_all(two_batches(), OutputFormat::Table, &options).unwrap();
+    let (_, written) = write_all(two_batches(), Format::Table, &options).unwrap();
     assert_eq!(written, Written { rows: 2, end: End::Cut });
     let options = OutputOptions { table_rows_max: 3, ..OutputOptions::default() };
-    let (_, written) = write_all(two_batches(), OutputFormat::Table, &options).unwrap();
+    let (_, written) = write_all(two_batches(), Format::Table, &options).unwrap();
     assert_eq!(written, Written { rows: 3, end: End::Complete });
 }
 
@@ -77,7 +83,7 @@ fn a_table_is_cut_where_it_grows_too_long_and_says_so() {
 fn a_table_wraps_long_texts_to_the_terminal_and_nothing_else() {
     let long = "word ".repeat(40);
     let options = OutputOptions { width: Some(80), ..OutputOptions::default() };
-    let (bytes, _) = write_all(vec![batch(&[Some(&long)])], OutputFormat::Table, &options).unwrap();
+    let (bytes, _) = write_all(vec![batch(&[Some(&long)])], Format::Table, &options).unwrap();
     let table = String::from_utf8(bytes).unwrap();
     assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
     assert!(table.contains("2026-11-20T12:00:00Z"), "{table}");
@@ -89,37 +95,37 @@ fn ndjson_has_one_object_a_line_with_nulls() {
 {"name":"two, \"words\"","bytes":1234567,"seen":"2026-11-20T12:00:00Z"}
 {"name":null,"bytes":null,"seen":"2026-11-20T12:00:00Z"}
 "#;
-    assert_eq!(text(two_batches(), OutputFormat::Ndjson), expected);
+    assert_eq!(text(two_batches(), Format::Ndjson), expected);
 }
 
 #[test]
 fn csv_quotes_what_needs_it() {
     let expected = "name,bytes,seen\na,0,2026-11-20T12:00:00Z\n\"two, \"\"words\"\"\",1234567,2026-11-20T12:00:00Z\n,,2026-11-20T12:00:00Z\n";
-    assert_eq!(text(two_batches(), OutputFormat::Csv), expected);
+    assert_eq!(text(two_batches(), Format::Csv), expected);
 }
 
 #[test]
 fn no_rows_are_still_a_whole_document() {
     let none = || vec![batch(&[])];
-    assert_eq!(text(none(), OutputFormat::Csv), "name,bytes,seen\n");
-    assert_eq!(text(none(), OutputFormat::Json).trim_end(), "[]");
-    assert_eq!(text(none(), OutputFormat::Ndjson), "");
-    assert!(text(none(), OutputFormat::Table).starts_with("name"));
-    for format in [OutputFormat::Parquet, OutputFormat::Arrow] {
+    assert_eq!(text(none(), Format::Csv), "name,bytes,seen\n");
+    assert_eq!(text(none(), Format::Json).trim_end(), "[]");
+    assert_eq!(text(none(), Format::Ndjson), "");
+    assert!(text(none(), Format::Table).starts_with("name"));
+    for format in [Format::Parquet, Format::Arrow] {
         assert!(!write_all(none(), format, &OutputOptions::default()).unwrap().0.is_empty());
     }
 }
 
 #[test]
 fn parquet_and_arrow_give_the_rows_back() {
-    let (bytes, written) = write_all(two_batches(), OutputFormat::Parquet, &OutputOptions::default()).unwrap();
+    let (bytes, written) = write_all(two_batches(), Format::Parquet, &OutputOptions::default()).unwrap();
     assert_eq!(written, Written { rows: 3, end: End::Complete });
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes)).unwrap().build().unwrap();
     let rows: Vec<RecordBatch> = reader.map(Result::unwrap).collect();
     assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 3);
     assert_eq!(rows[0].slice(0, 2), two_batches()[0]);
 
-    let (bytes, _) = write_all(two_batches(), OutputFormat::Arrow, &OutputOptions::default()).unwrap();
+    let (bytes, _) = write_all(two_batches(), Format::Arrow, &OutputOptions::default()).unwrap();
     let rows: Vec<RecordBatch> = StreamReader::try_new(bytes.as_slice(), None).unwrap().map(Result::unwrap).collect();
     assert_eq!(rows, two_batches());
 }
@@ -128,7 +134,7 @@ fn parquet_and_arrow_give_the_rows_back() {
 fn whole_seconds_are_times_in_parquet_too() {
     let column = TimestampSecondArray::from_value(NOON, 1).with_timezone("UTC");
     let batch = RecordBatch::try_from_iter([("end", Arc::new(column) as ArrayRef)]).unwrap();
-    let (bytes, _) = write_all(vec![batch], OutputFormat::Parquet, &OutputOptions::default()).unwrap();
+    let (bytes, _) = write_all(vec![batch], Format::Parquet, &OutputOptions::default()).unwrap();
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes)).unwrap();
     let column = reader.parquet_schema().column(0);
     assert!(column.logical_type_ref().is_some(), "{column:?}");
@@ -143,8 +149,8 @@ fn lists_and_odd_numbers_have_a_text() {
         ("naive", Arc::new(TimestampSecondArray::from(vec![NOON]))),
     ])
     .unwrap();
-    assert_eq!(text(vec![batch.clone()], OutputFormat::Csv), "list,ratio,naive\n\"[1, 2]\",inf,2026-11-20T12:00:00Z\n");
-    let json = text(vec![batch], OutputFormat::Ndjson);
+    assert_eq!(text(vec![batch.clone()], Format::Csv), "list,ratio,naive\n\"[1, 2]\",inf,2026-11-20T12:00:00Z\n");
+    let json = text(vec![batch], Format::Ndjson);
     assert_eq!(json, "{\"list\":[1,2],\"ratio\":null,\"naive\":\"2026-11-20T12:00:00Z\"}\n");
 }
 
@@ -152,11 +158,11 @@ fn lists_and_odd_numbers_have_a_text() {
 fn two_columns_of_one_name_are_refused_where_one_would_be_lost() {
     let column = || Arc::new(Int64Array::from(vec![1])) as ArrayRef;
     let batch = RecordBatch::try_from_iter([("a", column()), ("a", column())]).unwrap();
-    for format in [OutputFormat::Json, OutputFormat::Ndjson, OutputFormat::Parquet] {
+    for format in [Format::Json, Format::Ndjson, Format::Parquet] {
         let error = write_all(vec![batch.clone()], format, &OutputOptions::default()).unwrap_err();
         assert_eq!(error.kind(), crate::ErrorKind::Invalid);
     }
-    assert_eq!(text(vec![batch], OutputFormat::Csv), "a,a\n1,1\n");
+    assert_eq!(text(vec![batch], Format::Csv), "a,a\n1,1\n");
 }
 
 /// Takes some bytes, then has no reader.
@@ -180,12 +186,12 @@ impl Write for Head {
 
 #[test]
 fn a_reader_that_goes_away_is_no_failure() {
-    for format in OutputFormat::value_variants() {
+    for format in rows_formats() {
         for taken in [0, 3, 20] {
             let stream = stream(vec![Ok(batch(&[Some("a"); 9]))]);
             let mut head = Head(taken);
             let options = OutputOptions::default();
-            let written = write_batches(stream, *format, &mut head, &options);
+            let written = write_rows(stream, format, &mut head, &options);
             let written = futures::executor::block_on(written).unwrap();
             assert_eq!(written.end, End::ReaderGone, "{format:?} after {taken} bytes");
         }
@@ -194,29 +200,30 @@ fn a_reader_that_goes_away_is_no_failure() {
 
 #[test]
 fn a_failure_of_the_stream_is_told() {
-    for format in OutputFormat::value_variants() {
+    for format in rows_formats() {
         let failing = vec![Ok(batch(&[Some("a")])), Err(Error::data("object x: truncated").into())];
         let (mut bytes, options) = (Vec::new(), OutputOptions::default());
-        let written = write_batches(stream(failing), *format, &mut bytes, &options);
+        let written = write_rows(stream(failing), format, &mut bytes, &options);
         let error = futures::executor::block_on(written).unwrap_err();
         assert_eq!(error.to_string(), "object x: truncated");
     }
 }
 
 #[test]
-fn the_default_is_a_table_for_people_and_ndjson_for_programs() {
-    assert_eq!(OutputFormat::default_for(true), OutputFormat::Table);
-    assert_eq!(OutputFormat::default_for(false), OutputFormat::Ndjson);
+fn rows_that_are_no_edges_are_no_graph() {
+    let error = write_all(two_batches(), Format::Dot, &OutputOptions::default()).unwrap_err();
+    assert_eq!(error.kind(), crate::ErrorKind::Invalid);
+    assert!(error.hint().unwrap().contains("--format table"));
 }
 
 proptest! {
     #[test]
     fn no_text_breaks_json_or_a_table(name in any::<String>()) {
-        let json = text(vec![batch(&[Some(&name)])], OutputFormat::Json);
+        let json = text(vec![batch(&[Some(&name)])], Format::Json);
         let rows: serde_json::Value = serde_json::from_str(&json).unwrap();
         prop_assert_eq!(rows[0]["name"].as_str(), Some(name.as_str()));
-        prop_assert_eq!(text(vec![batch(&[Some(&name)])], OutputFormat::Ndjson).lines().count(), 1);
-        let table = text(vec![batch(&[Some(&name)])], OutputFormat::Table);
+        prop_assert_eq!(text(vec![batch(&[Some(&name)])], Format::Ndjson).lines().count(), 1);
+        let table = text(vec![batch(&[Some(&name)])], Format::Table);
         prop_assert_eq!(table.lines().count(), 3, "{}", table);
         prop_assert!(!table.contains(|c: char| c.is_control() && c != '\n'), "{}", table);
     }

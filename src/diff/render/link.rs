@@ -2,8 +2,7 @@
 
 use super::text::label;
 use crate::error::{Context, Error, Result};
-use crate::flow::from_unix;
-use chrono::SecondsFormat;
+use chrono::{DateTime, SecondsFormat};
 use datafusion::arrow::array::{Array, AsArray, PrimitiveArray, RecordBatch, StringViewArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{ArrowPrimitiveType, DataType, Int64Type, Schema, TimeUnit, UInt8Type, UInt16Type};
@@ -111,7 +110,9 @@ impl Links {
         if (has("srcaddr") && has("dstaddr")) || (has("account_id") && has("interface_id")) {
             return Ok(());
         }
-        Err(Error::invalid("graph needs columns srcaddr and dstaddr, or account_id and interface_id"))
+        Err(Error::invalid("a graph needs columns srcaddr and dstaddr, or account_id and interface_id").with_hint(
+            "graph formats are for `flowdiff graph`, `edges` and `diff`; take --format table for other rows",
+        ))
     }
 
     pub(super) fn rows(&self) -> usize {
@@ -142,9 +143,8 @@ impl<'a> Link<'a> {
     pub(super) fn attributes(&self) -> [(&'static str, Value<'a>); 19] {
         let text = |text: Option<&'a str>| Value::Text(text.map(Cow::Borrowed));
         let time = |seconds: Option<i64>| {
-            Value::Text(
-                seconds.map(|seconds| Cow::Owned(from_unix(seconds).to_rfc3339_opts(SecondsFormat::Secs, true))),
-            )
+            let time = seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+            Value::Text(time.map(|time| Cow::Owned(time.to_rfc3339_opts(SecondsFormat::Secs, true))))
         };
         let label = Some(label(self)).filter(|label| !label.is_empty());
         [

@@ -3,7 +3,6 @@
 
 use super::*;
 use crate::flow::edges_schema;
-use clap::ValueEnum;
 use datafusion::arrow::array::{
     ArrayRef, Int64Array, RecordBatch, StringArray, StringViewArray, TimestampMillisecondArray, UInt8Array, UInt16Array,
 };
@@ -170,10 +169,10 @@ fn columns_that_make_no_graph_are_refused() {
 
 #[test]
 fn a_graph_without_edges_is_still_a_graph() {
-    for format in GraphFormat::value_variants() {
-        let drawn = draw(small_graph().slice(0, 0), *format);
+    for format in [GraphFormat::Dot, GraphFormat::Graphml, GraphFormat::Mermaid, GraphFormat::Cytoscape] {
+        let drawn = draw(small_graph().slice(0, 0), format);
         assert!(!drawn.is_empty());
-        if *format == GraphFormat::Cytoscape {
+        if format == GraphFormat::Cytoscape {
             let json: serde_json::Value = serde_json::from_str(&drawn).unwrap();
             assert_eq!(json, serde_json::json!({ "elements": { "nodes": [], "edges": [] } }));
         }

@@ -9,7 +9,7 @@ use std::fmt::Write;
 /// zero-width and bidirectional marks. Flow logs are written by strangers' packets and by third parties' tools.
 ///
 /// ```
-/// assert_eq!(flowdiff::diff::render::printable("a\u{1b}[2J\n"), r"a\u{1b}[2J\u{a}");
+/// assert_eq!(flowdiff::diff::printable("a\u{1b}[2J\n"), r"a\u{1b}[2J\u{a}");
 /// ```
 pub fn printable(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_hidden) {

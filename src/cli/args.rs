@@ -1,0 +1,235 @@
+//! What the command line takes.
+
+use super::output::Format;
+use crate::diff::Grain;
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Tells what changed in a network, from VPC Flow Logs.
+#[derive(Debug, Parser)]
+#[command(name = "flowdiff", version, about, max_term_width = 100)]
+#[command(after_help = "Windows: 2026-11-20T12:00Z/PT1H, 2026-11-20T12:00Z/2026-11-20T13:00Z, 2026-11-20T12 (an hour), 2026-11-20 (a day), PT1H/now.\nURLs: a folder, file:///path, s3://bucket/prefix.\n\nExit codes: 0 done, 1 internal, 2 invalid input, 3 not found, 4 conflict, 5 unavailable, 6 bad data.")]
+pub struct Args {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+impl Args {
+    /// Whether the command reads statements from a prompt.
+    pub fn is_prompt(&self) -> bool {
+        matches!(&self.command, Command::Sql(sql) if sql.query.is_none() && sql.file.is_none())
+    }
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Default, ClapArgs)]
+pub struct Global {
+    /// Settings file (TOML); else ./flowdiff.toml if it is there.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where the flow logs are.
+    #[arg(long, global = true, value_name = "URL")]
+    pub source: Option<String>,
+    /// Where the digests are.
+    #[arg(long, global = true, value_name = "URL")]
+    pub store: Option<String>,
+    /// How rows are written; a table on a terminal, ndjson on a pipe.
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub format: Option<Format>,
+    /// File to write to instead of stdout; it appears when it is complete.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// error, warn, info, debug, trace.
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// text or json.
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+    /// Colours on stderr.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub color: When,
+    /// Progress on stderr.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub progress: When,
+    /// Memory that operators may hold before they spill, such as 4GiB.
+    #[arg(long, global = true, value_name = "SIZE")]
+    pub memory: Option<String>,
+    /// Threads; 0 for one per core.
+    #[arg(long, global = true, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Which port is ephemeral: service or lower.
+    #[arg(long, global = true, value_name = "RULE")]
+    pub port_rule: Option<String>,
+    /// Whose addresses make an edge: packet or interface.
+    #[arg(long, global = true, value_name = "RULE")]
+    pub addresses: Option<String>,
+}
+
+/// When to do what only a terminal needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum When {
+    /// On a terminal.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write two hours of sample flow logs with a planted change, digest them and show the diff.
+    Demo {
+        /// Folder for the logs and the digests.
+        #[arg(long, default_value = "flowdiff-demo")]
+        dir: PathBuf,
+    },
+    /// Run SQL over flows, edges, interfaces, objects and windows; without a query, at a prompt.
+    #[command(after_help = "flowdiff sql --source logs \"SELECT srcaddr, sum(bytes) AS bytes FROM flows WHERE \\\"end\\\" >= '2026-11-20T12:00:00Z' GROUP BY srcaddr ORDER BY bytes DESC LIMIT 10\"")]
+    Sql(SqlArgs),
+    /// Build and publish the digest of one window.
+    Digest {
+        /// The window.
+        window: String,
+        /// Build it again even if it is final.
+        #[arg(long)]
+        force: bool,
+        /// Print the plan that folds the edges, and build nothing.
+        #[arg(long)]
+        explain: bool,
+    },
+    /// Show what is published, and how complete it is.
+    Windows {
+        /// Windows that end after this time.
+        #[arg(long)]
+        from: Option<String>,
+        /// Windows that begin before this time.
+        #[arg(long)]
+        to: Option<String>,
+    },
+    /// Print the edges of a window.
+    Edges {
+        /// The window.
+        window: String,
+        /// Refuse a window that is not published.
+        #[arg(long)]
+        no_build: bool,
+    },
+    /// Print the edges of a window as a graph (DOT unless --format says otherwise).
+    Graph {
+        /// The window.
+        window: String,
+        /// Refuse a window that is not published.
+        #[arg(long)]
+        no_build: bool,
+    },
+    /// Print what differs between two windows.
+    Diff(DiffArgs),
+    /// Run a query by name.
+    Query {
+        /// Name of the query.
+        name: Option<String>,
+        /// A parameter, name=value.
+        #[arg(long, value_name = "NAME=VALUE")]
+        param: Vec<String>,
+        /// List the queries there are, with their parameters.
+        #[arg(long)]
+        list: bool,
+    },
+    /// Print the raw lines behind an edge.
+    Explain(ExplainArgs),
+    /// Check settings, source and store, and say what is wrong and how to mend it.
+    Check,
+    /// Settings.
+    Config {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Print a completion script.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page (roff).
+    Man,
+}
+
+/// `config ...`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print every setting.
+    Show {
+        /// And where each came from.
+        #[arg(long)]
+        origin: bool,
+    },
+}
+
+/// `sql ...`.
+#[derive(Debug, ClapArgs)]
+pub struct SqlArgs {
+    /// The statement.
+    pub query: Option<String>,
+    /// File that holds it.
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// A parameter, name=value.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub param: Vec<String>,
+}
+
+/// `diff ...`.
+#[derive(Debug, ClapArgs)]
+pub struct DiffArgs {
+    /// The earlier window, or `previous`: the one that ends where AFTER begins.
+    pub before: String,
+    /// The later window.
+    pub after: String,
+    /// What edges are folded to before they are compared.
+    #[arg(long)]
+    pub by: Option<Grain>,
+    /// Show an edge in both as changed if its bytes moved by at least this many.
+    #[arg(long)]
+    pub min_bytes: Option<u64>,
+    /// And by at least this ratio.
+    #[arg(long)]
+    pub ratio: Option<f64>,
+    /// Exit with 1 if there is a difference.
+    #[arg(long)]
+    pub exit_code: bool,
+    /// Refuse windows that are not published.
+    #[arg(long)]
+    pub no_build: bool,
+}
+
+/// `explain ...`.
+#[derive(Debug, ClapArgs)]
+pub struct ExplainArgs {
+    /// The window.
+    pub window: String,
+    /// Source address of the edge.
+    #[arg(long)]
+    pub srcaddr: String,
+    /// Destination address of the edge.
+    #[arg(long)]
+    pub dstaddr: String,
+    /// Port on either side.
+    #[arg(long)]
+    pub port: Option<u16>,
+    /// IANA protocol number.
+    #[arg(long)]
+    pub protocol: Option<u8>,
+    /// Interface.
+    #[arg(long)]
+    pub interface_id: Option<String>,
+    /// Lines at most.
+    #[arg(long, default_value_t = 100)]
+    pub limit: u64,
+}

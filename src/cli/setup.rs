@@ -1,0 +1,334 @@
+//! Settings to the things that commands use: source, catalog, session, builder, output.
+
+use super::args::{Global, When};
+use super::output::{Format, OutputFile, OutputOptions};
+use crate::catalog::{self, Catalog, FileKind, Manifest};
+use crate::clock::Clock;
+use crate::config::{Config, Loaded};
+use crate::diff::printable;
+use crate::digest::Builder;
+use crate::error::{Error, Result};
+use crate::scan::{FlowsTable, Report};
+use crate::session::{Session, open_location};
+use crate::source::Source;
+use crate::window::Window;
+use datafusion::execution::SendableRecordBatchStream;
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use std::collections::BTreeMap;
+use std::io::{BufWriter, IsTerminal, Stdout, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// The resolved settings of one run.
+pub(super) struct Setup {
+    pub(super) loaded: Loaded,
+    pub(super) clock: Clock,
+    pub(super) report: Arc<Report>,
+    format: Option<Format>,
+    output: Option<PathBuf>,
+    progress: When,
+}
+
+impl Setup {
+    pub(super) fn new(global: &Global, environment: &BTreeMap<String, String>) -> Result<Setup> {
+        let flags: Vec<(&str, String)> = [
+            ("source.url", global.source.clone()),
+            ("store.url", global.store.clone()),
+            ("log.level", global.log_level.clone()),
+            ("log.format", global.log_format.clone()),
+            ("session.memory_bytes", global.memory.clone()),
+            ("session.threads", global.threads.map(|threads| threads.to_string())),
+            ("digest.port_rule", global.port_rule.clone()),
+            ("digest.addresses", global.addresses.clone()),
+        ]
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value?)))
+        .collect();
+        let named = global.config.clone().or_else(|| environment.get("FLOWDIFF_CONFIG").map(PathBuf::from));
+        let file = named.or_else(|| Some(PathBuf::from("flowdiff.toml")).filter(|file| file.is_file()));
+        let loaded = crate::config::load(file.as_deref(), environment, &flags)?;
+        let colors = match global.color {
+            When::Auto => std::io::stderr().is_terminal() && !environment.contains_key("NO_COLOR"),
+            When::Always => true,
+            When::Never => false,
+        };
+        crate::telemetry::init(&loaded.config.log, colors)?;
+        Ok(Setup {
+            loaded,
+            clock: Clock::system(),
+            report: Report::new(),
+            format: global.format,
+            output: global.output.clone(),
+            progress: global.progress,
+        })
+    }
+
+    /// The same run on other places.
+    pub(super) fn with_urls(&self, source: &str, store: &str) -> Setup {
+        let mut loaded = self.loaded.clone();
+        loaded.config.source.url = Some(source.to_owned());
+        loaded.config.store.url = store.to_owned();
+        Setup { loaded, report: Report::new(), format: self.format, output: self.output.clone(), ..*self }
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        &self.loaded.config
+    }
+
+    pub(super) fn note(&self, text: &str) {
+        eprintln!("{text}");
+    }
+
+    pub(super) fn window(&self, text: &str) -> Result<Window> {
+        let window = super::parse_window(text, self)?;
+        self.note(&format!("window {window}"));
+        Ok(window)
+    }
+
+    pub(super) fn source(&self) -> Result<Source> {
+        let url = self.config().source.url.as_deref().ok_or_else(|| {
+            Error::invalid("no source: flowdiff does not know where the flow logs are")
+                .with_hint("give --source with a folder or s3://bucket/prefix, or set source.url")
+        })?;
+        open_location(url, false).map(Source::from)
+    }
+
+    pub(super) fn catalog(&self, create: bool) -> Result<Catalog> {
+        open_location(&self.config().store.url, create).map(Catalog::from)
+    }
+
+    pub(super) fn session(&self) -> Result<Session> {
+        Session::new(&self.config().session)
+    }
+
+    pub(super) fn listing(&self) -> crate::source::Options {
+        crate::source::Options { listing_concurrency: self.config().source.listing_concurrency }
+    }
+
+    /// A session with `flows` where there is a source, and the tables of the store where there is one.
+    pub(super) async fn session_with_tables(&self) -> Result<Session> {
+        let session = self.session()?;
+        let config = self.config();
+        if config.source.url.is_some() {
+            let flows = FlowsTable::new(
+                self.source()?,
+                &config.scan,
+                &self.listing(),
+                config.digest.lateness,
+                self.report.clone(),
+            );
+            session.register_table("flows", Arc::new(flows))?;
+        }
+        match self.catalog(false) {
+            Ok(catalog) => catalog::register(session.context(), &catalog)?,
+            Err(error) if config.source.url.is_some() => {
+                tracing::info!("no table of digests: {error}");
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(session)
+    }
+
+    pub(super) fn builder(&self) -> Result<Builder> {
+        let config = self.config();
+        Ok(Builder {
+            source: self.source()?,
+            catalog: self.catalog(true)?,
+            session: self.session()?,
+            scan: config.scan.clone(),
+            listing: self.listing(),
+            options: config.digest.clone(),
+            clock: self.clock,
+        })
+    }
+
+    /// The newest digest of a window, built if it is not published.
+    pub(super) async fn digest(&self, window: &Window, no_build: bool) -> Result<Manifest> {
+        let catalog = self.catalog(!no_build)?;
+        if let Some(manifest) = catalog.latest(window).await? {
+            return Ok(manifest);
+        }
+        if no_build || self.config().source.url.is_none() {
+            return Err(catalog.not_found(window).await);
+        }
+        self.note(&format!("window {window} is not published: building it"));
+        self.build(&self.builder()?, window, false).await
+    }
+
+    /// Builds one window with progress, and says what came of it.
+    pub(super) async fn build(&self, builder: &Builder, window: &Window, force: bool) -> Result<Manifest> {
+        if !self.config().store.single_writer && !builder.catalog.probe().await? {
+            return Err(Error::new(
+                crate::error::ErrorKind::Conflict,
+                format!("store {} overwrites what put-if-absent must not", builder.catalog.url),
+            )
+            .with_hint("use a store with conditional writes, or set store.single_writer = true if nobody else writes"));
+        }
+        let report = Report::of_objects();
+        let bar = self.progress_bar(&report);
+        let built = builder.build(window, force, &report).await;
+        bar.abort();
+        let built = built?;
+        let manifest = built.manifest;
+        let (coverage, totals) = (&manifest.coverage, &manifest.totals);
+        self.note(&format!(
+            "{} version {} ({}): {} edges from {} records of {} objects in {:.2} s",
+            if built.is_new { "published" } else { "already published" },
+            manifest.version,
+            manifest.state.name(),
+            totals.edges,
+            coverage.records,
+            coverage.objects_read,
+            manifest.cost.wall_seconds,
+        ));
+        let blind = [
+            (coverage.objects_set_aside, "objects set aside"),
+            (coverage.lines_refused, "lines refused"),
+            (coverage.skipdata, "SKIPDATA records (flows were lost)"),
+            (coverage.silent_flow_logs.len() as u64, "flow logs fell silent"),
+            (coverage.other_keys, "keys that are no flow logs"),
+        ];
+        for (count, what) in blind.into_iter().filter(|(count, _)| *count > 0) {
+            self.note(&format!("  {count} {what}"));
+        }
+        if built.is_new && coverage.objects_listed == 0 {
+            self.note("  no object of the source can hold this window: check the source and the time");
+        }
+        let figures = report.figures();
+        for sample in figures.set_aside_samples.iter().chain(&figures.refused_samples) {
+            self.note(&format!("  {}", printable(sample)));
+        }
+        Ok(manifest)
+    }
+
+    fn progress_bar(&self, report: &Arc<Report>) -> tokio::task::AbortHandle {
+        let terminal = std::io::stderr().is_terminal();
+        let show = match self.progress {
+            When::Auto => terminal,
+            When::Always => true,
+            When::Never => false,
+        };
+        let report = report.clone();
+        let task = tokio::spawn(async move {
+            if !show {
+                return;
+            }
+            let bar = ProgressBar::no_length();
+            bar.set_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar()));
+            let clear = ClearOnDrop(bar.clone());
+            loop {
+                tokio::time::sleep(Duration::from_millis(if terminal { 200 } else { 2000 })).await;
+                let progress = &report.progress;
+                let line = format!(
+                    "{}/{} objects, {} of {}, {} records",
+                    progress.objects_done.load(Ordering::Relaxed),
+                    progress.objects_total.load(Ordering::Relaxed),
+                    HumanBytes(progress.bytes_done.load(Ordering::Relaxed)),
+                    HumanBytes(progress.bytes_total.load(Ordering::Relaxed)),
+                    progress.records.load(Ordering::Relaxed),
+                );
+                if terminal { clear.0.set_message(line) } else { eprintln!("{line}") }
+            }
+        });
+        task.abort_handle()
+    }
+
+    /// The edges of a published digest.
+    pub(super) async fn edges(&self, manifest: &Manifest) -> Result<SendableRecordBatchStream> {
+        let session = self.session()?;
+        let frame = catalog::read_file(session.context(), &self.catalog(false)?, manifest, FileKind::Edges)?;
+        let columns: Vec<String> =
+            crate::flow::edges_schema().fields().iter().map(|field| field.name().clone()).collect();
+        let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+        Ok(frame.select_columns(&columns)?.execute_stream().await?)
+    }
+
+    /// Says what a scan passed over and what it cost.
+    pub(super) fn tell_report(&self) {
+        let figures = self.report.figures();
+        if figures.listed + figures.pruned + figures.others == 0 {
+            return;
+        }
+        self.note(&format!(
+            "{} objects listed in {} requests, {} pruned, {} read ({})",
+            figures.listed,
+            figures.list_requests,
+            figures.pruned,
+            figures.read,
+            HumanBytes(figures.bytes_read),
+        ));
+        let refused = figures.totals.refused_all();
+        for (count, what) in [
+            (figures.others, "keys are no flow logs"),
+            (figures.set_aside, "objects set aside"),
+            (refused, "lines refused"),
+        ] {
+            if count > 0 {
+                self.note(&format!("  {count} {what}"));
+            }
+        }
+        for sample in figures.set_aside_samples.iter().chain(&figures.refused_samples) {
+            self.note(&format!("  {}", printable(sample)));
+        }
+    }
+
+    pub(super) fn format(&self, piped: Format) -> Format {
+        let terminal = self.output.is_none() && std::io::stdout().is_terminal();
+        self.format.unwrap_or(if terminal && piped == Format::Ndjson { Format::Table } else { piped })
+    }
+
+    /// A table keeps to the width of the terminal that it is shown on.
+    pub(super) fn output_options(&self) -> OutputOptions {
+        let terminal = self.output.is_none().then(console::Term::stdout).filter(console::Term::is_term);
+        let width = terminal.and_then(|terminal| terminal.size_checked()).map(|(_, columns)| columns);
+        OutputOptions { width, ..OutputOptions::default() }
+    }
+
+    pub(super) fn writer(&self) -> Result<Output> {
+        Ok(match &self.output {
+            Some(path) => Output::File(OutputFile::create(path)?),
+            None => Output::Stdout(BufWriter::new(std::io::stdout())),
+        })
+    }
+}
+
+struct ClearOnDrop(ProgressBar);
+
+impl Drop for ClearOnDrop {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// Where data goes: stdout, or a file that appears when it is complete.
+pub(super) enum Output {
+    Stdout(BufWriter<Stdout>),
+    File(OutputFile),
+}
+
+impl Output {
+    pub(super) fn commit(self) -> Result<()> {
+        match self {
+            Output::Stdout(mut out) => Ok(out.flush()?),
+            Output::File(file) => file.finish(),
+        }
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Output::Stdout(out) => out.write(bytes),
+            Output::File(out) => out.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        match self {
+            Output::Stdout(out) => out.flush(),
+            Output::File(out) => out.flush(),
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Writing a digest's files: Parquet that any tool reads, the same bytes for the same rows. In: sorted batches. Out: a
+//! local file, its size, rows and checksum.
+
+use crate::error::{Context, Error, Result};
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::compute::concat_batches;
+use datafusion::arrow::datatypes::SchemaRef;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, ArrowWriterOptions, compute_leaves};
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use tempfile::NamedTempFile;
+
+/// A file that is written and not yet published.
+pub(super) struct Written {
+    pub(super) file: NamedTempFile,
+    pub(super) size: u64,
+    pub(super) rows: u64,
+    /// SHA-256, hexadecimal.
+    pub(super) checksum: String,
+}
+
+/// Writes `batches` as row groups of exactly `row_group_rows` rows (the last may have fewer), `threads` of them encoded
+/// at a time. Boundaries depend on the rows alone, so the bytes do too.
+pub(super) async fn write(
+    schema: SchemaRef,
+    batches: BoxStream<'_, Result<RecordBatch>>,
+    row_group_rows: usize,
+    threads: usize,
+    folder: &Path,
+) -> Result<Written> {
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_max_row_group_row_count(Some(row_group_rows))
+        .set_created_by("flowdiff".to_owned())
+        .build();
+    // Without Arrow's own schema in the footer, every reader sees plain Parquet types.
+    let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+    let file = NamedTempFile::new_in(folder).context(|| format!("make a file in {}", folder.display()))?;
+    let hashing = Hashing { file, checksum: Sha256::new(), size: 0 };
+    let writer = ArrowWriter::try_new_with_options(hashing, schema.clone(), options)?;
+    let (mut writer, factory) = writer.into_serialized_writer()?;
+    let factory = Arc::new(factory);
+    let mut rows = 0;
+    let groups = row_groups(schema, batches, row_group_rows).enumerate().map(|(index, group)| {
+        let factory = factory.clone();
+        async move {
+            let group = group?;
+            let encoded = tokio::task::spawn_blocking(move || encode(&factory, index, &group));
+            encoded.await.map_err(|error| Error::internal(format!("an encoding thread ended: {error}")))?
+        }
+    });
+    let mut groups = Box::pin(groups.buffered(threads));
+    while let Some((group_rows, chunks)) = groups.try_next().await? {
+        rows += group_rows;
+        let mut group = writer.next_row_group()?;
+        for chunk in chunks {
+            chunk.append_to_row_group(&mut group)?;
+        }
+        group.close()?;
+    }
+    drop(groups);
+    let mut hashing = writer.into_inner()?;
+    hashing.flush()?;
+    Ok(Written { file: hashing.file, size: hashing.size, rows, checksum: hex(&hashing.checksum.finalize()) })
+}
+
+/// SHA-256 of a text, hexadecimal.
+pub(super) fn checksum(text: &str) -> String {
+    hex(&Sha256::digest(text))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Regroups batches into row groups of exactly `rows` rows.
+fn row_groups(
+    schema: SchemaRef,
+    batches: BoxStream<'_, Result<RecordBatch>>,
+    rows: usize,
+) -> BoxStream<'_, Result<RecordBatch>> {
+    struct State<'a> {
+        batches: BoxStream<'a, Result<RecordBatch>>,
+        pending: Vec<RecordBatch>,
+        count: usize,
+    }
+    let state = State { batches, pending: Vec::new(), count: 0 };
+    futures::stream::try_unfold((state, schema), move |(mut state, schema)| async move {
+        while state.count < rows {
+            let Some(batch) = state.batches.try_next().await? else { break };
+            state.count += batch.num_rows();
+            state.pending.push(batch);
+        }
+        if state.count == 0 {
+            return Ok(None);
+        }
+        let excess = state.count.saturating_sub(rows);
+        let mut rest = Vec::new();
+        if excess > 0 && let Some(last) = state.pending.pop() {
+            state.pending.push(last.slice(0, last.num_rows() - excess));
+            rest.push(last.slice(last.num_rows() - excess, excess));
+        }
+        let group = concat_batches(&schema, &state.pending)?;
+        state.pending = rest;
+        state.count = excess;
+        Ok(Some((group, (state, schema))))
+    })
+    .boxed()
+}
+
+fn encode(
+    factory: &ArrowRowGroupWriterFactory,
+    index: usize,
+    group: &RecordBatch,
+) -> Result<(u64, Vec<ArrowColumnChunk>)> {
+    let mut writers = factory.create_column_writers(index)?;
+    for ((writer, column), field) in writers.iter_mut().zip(group.columns()).zip(group.schema().fields()) {
+        for leaf in compute_leaves(field, column)? {
+            writer.write(&leaf)?;
+        }
+    }
+    let chunks = writers.into_iter().map(|writer| writer.close()).collect::<Result<_, _>>()?;
+    Ok((group.num_rows() as u64, chunks))
+}
+
+/// Writes to a file and sums what goes by.
+struct Hashing {
+    file: NamedTempFile,
+    checksum: Sha256,
+    size: u64,
+}
+
+impl Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.checksum.update(&bytes[..written]);
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
+}

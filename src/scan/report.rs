@@ -1,0 +1,168 @@
+//! What a scan saw and did not see, collected over its tasks: nothing that it passes over goes in silence.
+
+use super::fold::InterfaceFacts;
+use super::object::Tally;
+use super::progress::Progress;
+use crate::source::{Listing, Object};
+use object_store::path::Path;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// How the reading of one object ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was read.
+    Read(Tally),
+    /// No record of it was taken, for this reason.
+    SetAside(String),
+}
+
+/// Shared by the tasks of a scan and by whoever asked for it.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// How far the scan is.
+    pub progress: Progress,
+    keep_objects: bool,
+    inner: Mutex<Inner>,
+}
+
+/// The figures of a report at one instant.
+#[derive(Clone, Debug, Default)]
+pub struct Figures {
+    /// Flow-log objects that the listings gave.
+    pub listed: u64,
+    /// Objects passed over by their keys.
+    pub pruned: u64,
+    /// Keys that are no flow-log keys, and a few of them.
+    pub others: u64,
+    /// A few of those keys.
+    pub other_samples: Vec<String>,
+    /// Objects whose folder names another time than their file name.
+    pub misfiled: u64,
+    /// LIST requests.
+    pub list_requests: u64,
+    /// GET requests.
+    pub get_requests: u64,
+    /// Stored bytes fetched.
+    pub bytes_read: u64,
+    /// Objects read.
+    pub read: u64,
+    /// Objects set aside because they are damaged or no flow logs.
+    pub set_aside: u64,
+    /// The first of these with their reasons.
+    pub set_aside_samples: Vec<String>,
+    /// The first refused lines: object, line, reason.
+    pub refused_samples: Vec<String>,
+    /// Sums over all objects read.
+    pub totals: Tally,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    figures: Figures,
+    objects: BTreeMap<Path, Outcome>,
+    interfaces: Vec<InterfaceFacts>,
+}
+
+const SAMPLES_MAX: usize = 10;
+
+impl Report {
+    /// A report of figures alone: its size does not grow with the objects.
+    pub fn new() -> Arc<Report> {
+        Arc::default()
+    }
+
+    /// A report that also keeps the outcome of each object.
+    pub fn of_objects() -> Arc<Report> {
+        Arc::new(Report { keep_objects: true, ..Report::default() })
+    }
+
+    /// A report of the same kind and the same listing for a scan that begins again.
+    pub fn restarted(&self) -> Arc<Report> {
+        let old = self.figures();
+        let figures = Figures {
+            listed: old.listed,
+            pruned: old.pruned,
+            others: old.others,
+            other_samples: old.other_samples,
+            misfiled: old.misfiled,
+            list_requests: old.list_requests,
+            get_requests: old.get_requests,
+            bytes_read: old.bytes_read,
+            ..Figures::default()
+        };
+        let inner = Inner { figures, ..Inner::default() };
+        Arc::new(Report { keep_objects: self.keep_objects, inner: Mutex::new(inner), ..Report::default() })
+    }
+
+    /// The figures so far.
+    pub fn figures(&self) -> Figures {
+        self.lock().figures.clone()
+    }
+
+    /// Outcome of each object by location, in this order; empty unless the report keeps them.
+    pub fn objects(&self) -> BTreeMap<Path, Outcome> {
+        self.lock().objects.clone()
+    }
+
+    /// The interfaces that a fold observed, by account and interface; empty if the scan did not fold.
+    pub fn take_interfaces(&self) -> Vec<InterfaceFacts> {
+        std::mem::take(&mut self.lock().interfaces)
+    }
+
+    pub(super) fn set_interfaces(&self, interfaces: Vec<InterfaceFacts>) {
+        self.lock().interfaces = interfaces;
+    }
+
+    /// Adds what a listing found.
+    pub fn listed(&self, listing: &Listing) {
+        let figures = &mut self.lock().figures;
+        figures.listed += listing.objects.len() as u64;
+        figures.pruned += listing.pruned;
+        figures.others += listing.others;
+        figures.misfiled += listing.misfiled;
+        figures.list_requests += listing.requests;
+        let room = SAMPLES_MAX - figures.other_samples.len();
+        figures.other_samples.extend(listing.other_samples.iter().take(room).cloned());
+    }
+
+    pub(super) fn fetched(&self, bytes: u64) {
+        let figures = &mut self.lock().figures;
+        figures.get_requests += 1;
+        figures.bytes_read += bytes;
+    }
+
+    pub(super) fn ended(&self, object: &Object, outcome: Outcome) {
+        let mut inner = self.lock();
+        let figures = &mut inner.figures;
+        let records = match &outcome {
+            Outcome::Read(tally) => {
+                figures.read += 1;
+                figures.totals.add(tally);
+                for (line, refusal) in &tally.samples {
+                    if figures.refused_samples.len() < SAMPLES_MAX {
+                        let sample = format!("{} line {line}: {}", object.location, refusal.reason());
+                        figures.refused_samples.push(sample);
+                    }
+                }
+                tally.records
+            }
+            Outcome::SetAside(reason) => {
+                figures.set_aside += 1;
+                if figures.set_aside_samples.len() < SAMPLES_MAX {
+                    figures.set_aside_samples.push(format!("{}: {reason}", object.location));
+                }
+                0
+            }
+        };
+        if self.keep_objects {
+            inner.objects.insert(object.location.clone(), outcome);
+        }
+        drop(inner);
+        self.progress.done(object.size, records);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,220 @@
+//! Text objects: header lines to layouts, lines to records. In: decompressed bytes. Out: records or refusals.
+//! The header alone decides the columns; the number of tokens and `version` never do.
+
+use super::record::{Record, Refusal, Slot};
+use crate::flow::{Field, TRANSIT_GATEWAY_FIELDS};
+use std::collections::BTreeSet;
+
+/// What the columns of a text object are, in their order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    slots: Vec<Slot>,
+    /// How many columns are no official field.
+    pub unknown: u64,
+}
+
+/// Why an object cannot be read by its first line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BadHeader {
+    /// The line names no known field.
+    Missing,
+    /// The line is JSON: a CloudWatch envelope, or another tool's log.
+    Json,
+    /// A field is named twice.
+    Duplicate(String),
+    /// A transit gateway flow log: another kind of log, told apart by its header.
+    TransitGateway,
+}
+
+impl BadHeader {
+    /// The reason in words.
+    pub fn reason(&self) -> String {
+        match self {
+            BadHeader::Missing => "no header line: the first line names no flow log field".to_owned(),
+            BadHeader::Json => {
+                "JSON, not flow log text (a CloudWatch Logs envelope or another tool's log)".to_owned()
+            }
+            BadHeader::Duplicate(name) => format!("the header names the field {name} twice"),
+            BadHeader::TransitGateway => super::TRANSIT_GATEWAY.to_owned(),
+        }
+    }
+}
+
+impl Layout {
+    /// Reads the first line of an object. `extras` are the unknown fields to keep.
+    pub fn parse_header(line: &[u8], extras: &[String]) -> Result<Layout, BadHeader> {
+        if matches!(line.first(), Some(b'{' | b'[')) {
+            return Err(BadHeader::Json);
+        }
+        let names = names(line).ok_or(BadHeader::Missing)?;
+        if !names.iter().any(|name| Field::find(name).is_some()) {
+            return Err(BadHeader::Missing);
+        }
+        if names.iter().any(|name| TRANSIT_GATEWAY_FIELDS.contains(&name.replace('_', "-").as_str())) {
+            return Err(BadHeader::TransitGateway);
+        }
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = names.iter().find(|name| !seen.insert(name.replace('_', "-"))) {
+            return Err(BadHeader::Duplicate((*twice).to_owned()));
+        }
+        Ok(Layout {
+            slots: names.iter().map(|name| Slot::of(name, extras)).collect(),
+            unknown: names.iter().filter(|name| Field::find(name).is_none()).count() as u64,
+        })
+    }
+
+    /// Whether a later line is a header again, as where files were concatenated: most of its tokens are field names.
+    #[inline]
+    pub fn is_header(line: &[u8]) -> bool {
+        // No record begins with a lower-case letter but one that begins with an id, a name or a tag.
+        matches!(line.first(), Some(b'a'..=b'z' | b'$')) && Layout::names_fields(line)
+    }
+
+    #[cold]
+    fn names_fields(line: &[u8]) -> bool {
+        names(line).is_some_and(|names| {
+            2 * names.iter().filter(|name| Field::find(name).is_some()).count() > names.len()
+        })
+    }
+
+    /// Decodes one line into `record`. Returns whether spaces were irregular (runs, leading, trailing).
+    ///
+    /// `line` has no line end. After a refusal the record holds a part of the line and must not be used.
+    #[inline]
+    pub fn decode<'a>(&self, line: &'a [u8], record: &mut Record<'a>) -> Result<bool, Refusal> {
+        let mut rest = line;
+        for &slot in &self.slots {
+            let end = token_end(rest);
+            if end == 0 {
+                return self.decode_ragged(line, record);
+            }
+            slot.put(record, &rest[..end])?;
+            rest = rest.get(end + 1..).unwrap_or_default();
+        }
+        // The last token must have ended the line: a space behind it means more fields, or a trailing space.
+        if rest.is_empty() && line.last() != Some(&b' ') { Ok(false) } else { self.decode_ragged(line, record) }
+    }
+
+    /// Decodes a line whose tokens are not parted by single spaces.
+    #[cold]
+    fn decode_ragged<'a>(&self, line: &'a [u8], record: &mut Record<'a>) -> Result<bool, Refusal> {
+        let mut tokens = line.split(|&byte| byte == b' ').filter(|token| !token.is_empty());
+        for &slot in &self.slots {
+            slot.put(record, tokens.next().ok_or(Refusal::FieldCount)?)?;
+        }
+        if tokens.next().is_some() { Err(Refusal::FieldCount) } else { Ok(true) }
+    }
+}
+
+/// Length of the token that `text` begins with: up to the first space or to the end.
+///
+/// Eight bytes at a time: a space turns to zero under exclusive or, and the lowest zero byte of a word is found by the
+/// borrow that subtracting one from each byte leaves.
+#[inline(always)]
+fn token_end(text: &[u8]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    const SPACES: u64 = u64::from_ne_bytes([b' '; 8]);
+    let mut at = 0;
+    while let Some(word) = text[at..].first_chunk::<8>() {
+        let word = u64::from_le_bytes(*word) ^ SPACES;
+        let zeros = word.wrapping_sub(ONES) & !word & HIGH;
+        if zeros != 0 {
+            return at + (zeros.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    text[at..].iter().position(|&byte| byte == b' ').map_or(text.len(), |offset| at + offset)
+}
+
+/// The tokens of a line that may be a header: names in lower case, also as `${name}`; `None` if any is not.
+fn names(line: &[u8]) -> Option<Vec<&str>> {
+    let line = std::str::from_utf8(line).ok()?;
+    let names: Vec<&str> = line
+        .split(' ')
+        .filter(|token| !token.is_empty())
+        .map(|token| token.strip_prefix("${").and_then(|token| token.strip_suffix('}')).unwrap_or(token))
+        .collect();
+    let is_name = |name: &&str| {
+        name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+    };
+    (!names.is_empty() && names.iter().all(|name| is_name(name))).then_some(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn decode(header: &str, line: &str) -> Result<bool, Refusal> {
+        Layout::parse_header(header.as_bytes(), &[]).unwrap().decode(line.as_bytes(), &mut Record::new(0))
+    }
+
+    #[test]
+    fn a_line_needs_as_many_fields_as_its_header() {
+        assert_eq!(decode("version srcaddr", "2 10.0.0.1"), Ok(false));
+        assert_eq!(decode("version srcaddr", "2"), Err(Refusal::FieldCount));
+        assert_eq!(decode("version srcaddr", "2 10.0.0.1 x"), Err(Refusal::FieldCount));
+    }
+
+    #[test]
+    fn irregular_spaces_are_tolerated_and_told() {
+        for line in [" 2 10.0.0.1", "2  10.0.0.1", "2 10.0.0.1 ", "  2   10.0.0.1  "] {
+            assert_eq!(decode("version srcaddr", line), Ok(true), "{line:?}");
+        }
+        assert_eq!(decode("version srcaddr", "2\t10.0.0.1"), Err(Refusal::FieldCount), "a tab parts nothing");
+    }
+
+    #[test]
+    fn headers_come_in_all_spellings() {
+        for header in ["version pkt-srcaddr tcp-flags", "version pkt_srcaddr tcp_flags", "${version} ${pkt-srcaddr} ${tcp-flags}"]
+        {
+            let mut record = Record::new(0);
+            let layout = Layout::parse_header(header.as_bytes(), &[]).unwrap();
+            layout.decode(b"3 10.0.0.1 19", &mut record).unwrap();
+            assert_eq!(record.number(Field::TcpFlags), Some(19), "{header}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_header_is_told_apart() {
+        let parse = |line: &str| Layout::parse_header(line.as_bytes(), &[]).unwrap_err();
+        assert_eq!(parse("2 123456789010 eni-1 10.0.0.1"), BadHeader::Missing);
+        assert_eq!(parse("hello world"), BadHeader::Missing);
+        assert_eq!(parse("{\"messageType\":\"DATA_MESSAGE\"}"), BadHeader::Json);
+        assert_eq!(parse("version srcaddr version"), BadHeader::Duplicate("version".to_owned()));
+        assert_eq!(parse("version resource-type account-id"), BadHeader::TransitGateway);
+    }
+
+    #[test]
+    fn unknown_fields_are_counted_and_passed_over() {
+        let layout = Layout::parse_header(b"version srcaddr brand-new-field dstaddr", &[]).unwrap();
+        assert_eq!(layout.unknown, 1);
+        let mut record = Record::new(0);
+        layout.decode(b"12 10.0.0.1 zzz 10.0.0.2", &mut record).unwrap();
+        assert_eq!(record.address(Field::Dstaddr), "10.0.0.2".parse().ok());
+    }
+
+    #[test]
+    fn a_record_is_not_taken_for_a_header() {
+        assert!(Layout::is_header(b"version account-id interface-id"));
+        assert!(!Layout::is_header(b"eni-1235b8ca 10.0.0.1 10.0.0.2"));
+        assert!(!Layout::is_header(b"web region prod"), "tags that happen to be field names");
+    }
+
+    proptest! {
+        #[test]
+        fn the_first_space_ends_a_token(text in "[ -~]{0,40}") {
+            prop_assert_eq!(token_end(text.as_bytes()), text.find(' ').unwrap_or(text.len()));
+        }
+
+        #[test]
+        fn no_line_panics(line in prop::collection::vec(any::<u8>(), 0..80)) {
+            let layout = Layout::parse_header(b"version srcaddr srcport start account-id", &[]).unwrap();
+            let _ = layout.decode(&line, &mut Record::new(0));
+            let _ = Layout::is_header(&line);
+            let _ = Layout::parse_header(&line, &[]);
+        }
+    }
+}
