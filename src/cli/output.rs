@@ -17,8 +17,9 @@ use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::csv;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::ipc::writer::StreamWriter;
-use datafusion::arrow::json::writer::{JsonArray, JsonFormat, LineDelimited, Writer, WriterBuilder};
+use datafusion::arrow::json::writer::{JsonFormat, LineDelimited, Writer, WriterBuilder};
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
@@ -143,7 +144,7 @@ async fn write_format(
         Format::Cytoscape => return write_graph(stream, GraphFormat::Cytoscape, pipe, options, rows).await,
         Format::Csv => Box::new(CsvSink::new(pipe, &schema)?),
         Format::Ndjson => Box::new(json_writer::<LineDelimited>(pipe)),
-        Format::Json => Box::new(json_writer::<JsonArray>(pipe)),
+        Format::Json => Box::new(json_writer::<Lines>(pipe)),
         Format::Parquet => Box::new(ParquetSink::new(pipe, &schema)?),
         Format::Arrow => Box::new(StreamWriter::try_new(pipe, &schema)?),
     };
@@ -189,6 +190,24 @@ impl<F: JsonFormat> Sink for Writer<&mut Pipe<'_>, F> {
 
 fn json_writer<'a, 'b, F: JsonFormat>(pipe: &'a mut Pipe<'b>) -> Writer<&'a mut Pipe<'b>, F> {
     WriterBuilder::new().with_explicit_nulls(true).with_timestamp_format(UTC_TIME.to_owned()).build(pipe)
+}
+
+/// One JSON array, a row a line.
+#[derive(Debug, Default)]
+struct Lines;
+
+impl JsonFormat for Lines {
+    fn start_stream<W: Write>(&self, writer: &mut W) -> Result<(), ArrowError> {
+        Ok(writer.write_all(b"[")?)
+    }
+
+    fn start_row<W: Write>(&self, writer: &mut W, is_first_row: bool) -> Result<(), ArrowError> {
+        Ok(writer.write_all(if is_first_row { b"" } else { b",\n" })?)
+    }
+
+    fn end_stream<W: Write>(&self, writer: &mut W) -> Result<(), ArrowError> {
+        Ok(writer.write_all(b"]\n")?)
+    }
 }
 
 /// CSV, its header written even if no row follows.

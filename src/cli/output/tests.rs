@@ -99,6 +99,14 @@ fn ndjson_has_one_object_a_line_with_nulls() {
 }
 
 #[test]
+fn json_is_one_array_with_a_row_a_line() {
+    let expected = r#"[{"name":"a","bytes":0,"seen":"2026-11-20T12:00:00Z"},
+{"name":null,"bytes":null,"seen":"2026-11-20T12:00:00Z"}]
+"#;
+    assert_eq!(text(vec![batch(&[Some("a")]), batch(&[None])], Format::Json), expected);
+}
+
+#[test]
 fn csv_quotes_what_needs_it() {
     let expected = "name,bytes,seen\na,0,2026-11-20T12:00:00Z\n\"two, \"\"words\"\"\",1234567,2026-11-20T12:00:00Z\n,,2026-11-20T12:00:00Z\n";
     assert_eq!(text(two_batches(), Format::Csv), expected);
@@ -108,7 +116,7 @@ fn csv_quotes_what_needs_it() {
 fn no_rows_are_still_a_whole_document() {
     let none = || vec![batch(&[])];
     assert_eq!(text(none(), Format::Csv), "name,bytes,seen\n");
-    assert_eq!(text(none(), Format::Json).trim_end(), "[]");
+    assert_eq!(text(none(), Format::Json), "[]\n");
     assert_eq!(text(none(), Format::Ndjson), "");
     assert!(text(none(), Format::Table).starts_with("name"));
     for format in [Format::Parquet, Format::Arrow] {
