@@ -17,7 +17,7 @@ use args::{Command, ConfigCommand, DiffArgs, SqlArgs};
 use clap::CommandFactory;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::prelude::DataFrame;
-use output::Format;
+use output::{End, Format, write_rows};
 use setup::Setup;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -162,25 +162,19 @@ impl Setup {
 
     /// Writes rows in the format that was asked for: else a table on a terminal, `piped` elsewhere.
     async fn write(&self, rows: SendableRecordBatchStream, piped: Format) -> Result<u64> {
-        use crate::diff::{GraphFormat, render};
         let format = self.format(piped);
         let mut out = self.writer()?;
-        let graph = match format {
-            Format::Dot => Some(GraphFormat::Dot),
-            Format::Graphml => Some(GraphFormat::Graphml),
-            Format::Mermaid => Some(GraphFormat::Mermaid),
-            Format::Cytoscape => Some(GraphFormat::Cytoscape),
-            _ => None,
-        };
-        let has_edges = rows.schema().column_with_name("bytes").is_some()
-            && (rows.schema().column_with_name("srcaddr").is_some()
-                || rows.schema().column_with_name("interface_id").is_some());
-        let written = match graph {
-            Some(graph) if has_edges => render(rows, graph, &mut out).await?,
-            _ => output::write_rows(rows, format, &mut out).await?,
-        };
+        let written = write_rows(rows, format, &mut out, &self.output_options()).await?;
+        match written.end {
+            End::ReaderGone => return Ok(written.rows),
+            End::Cut if format == Format::Table => {
+                self.note(&format!("only the first {} rows; --format csv or ndjson gives all", written.rows));
+            }
+            End::Cut => self.note(&format!("only the first {} edges; --format dot gives all", written.rows)),
+            End::Complete => {}
+        }
         out.commit()?;
-        Ok(written)
+        Ok(written.rows)
     }
 }
 

@@ -1,19 +1,47 @@
-//! Rows to people and programs: every output format, streamed. In: record batches. Out: bytes to a writer.
+//! Writes the rows of a query in the format that the user asked for.
+//!
+//! In: a stream of record batches and a writer. Out: bytes, and how much was written. Every format but the table
+//! streams: memory holds one batch (Parquet: one row group), whatever the number of rows. Knows nothing of where the
+//! rows come from.
 
+mod file;
+mod pipe;
+mod table;
+
+pub use file::OutputFile;
+pub use pipe::Pipe;
+
+use crate::diff::{GraphFormat, RenderOptions, render};
 use crate::error::{Error, Result};
-use clap::ValueEnum;
-use comfy_table::{CellAlignment, Table};
-use datafusion::arrow::array::{Array, RecordBatch};
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::csv;
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::ipc::writer::StreamWriter;
+use datafusion::arrow::json::writer::{JsonFormat, LineDelimited, Writer, WriterBuilder};
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::execution::SendableRecordBatchStream;
-use futures::TryStreamExt;
+use futures::StreamExt;
 use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+use std::collections::HashSet;
 use std::io::Write;
+use std::sync::Arc;
+
+/// Rows that a table shows unless told otherwise: more than anybody reads, little enough to hold in memory.
+pub const TABLE_ROWS_MAX: usize = 10_000;
+/// Rows in a row group of Parquet output: what memory holds, and what a reader can skip at once.
+const ROW_GROUP_ROWS: usize = 122_880;
+/// Stored bytes of a row group at the most, so that rows with long texts stay bounded too.
+const ROW_GROUP_BYTES: usize = 64 << 20;
+
+/// How times without a zone are written: all times of flowdiff are UTC.
+const UTC_TIME: &str = "%Y-%m-%dT%H:%M:%S%.fZ";
 
 /// How rows are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     /// For people; the default on a terminal. At most [`TABLE_ROWS_MAX`] rows.
     Table,
@@ -37,183 +65,258 @@ pub enum Format {
     Cytoscape,
 }
 
-/// Rows that a table holds at most: it is laid out in memory.
-pub const TABLE_ROWS_MAX: usize = 10_000;
+/// Limits of what is written.
+#[derive(Clone, Debug)]
+pub struct OutputOptions {
+    /// Rows of a table; the rest is left out, and [`Written::end`] says so. Default [`TABLE_ROWS_MAX`].
+    pub table_rows_max: usize,
+    /// Columns of the terminal, that a table keeps to by wrapping texts; as wide as it likes if none.
+    pub width: Option<u16>,
+    /// Limits of a graph.
+    pub graph: RenderOptions,
+}
 
-/// Writes all rows of `stream`; returns how many there were.
+impl Default for OutputOptions {
+    fn default() -> Self {
+        OutputOptions { table_rows_max: TABLE_ROWS_MAX, width: None, graph: RenderOptions::default() }
+    }
+}
+
+/// What was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Rows (of a graph: edges).
+    pub rows: u64,
+    /// Why it ended.
+    pub end: End,
+}
+
+/// Why writing ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Everything is written.
+    Complete,
+    /// The format has a limit and there was more: the user should be told.
+    Cut,
+    /// The reader went away (`| head`): nothing to say, and no failure.
+    ReaderGone,
+}
+
+/// Writes `stream` to `writer` as `format`.
+///
+/// Null is an empty cell in tables and CSV and `null` in JSON. Times are RFC 3339 in UTC with `Z`. Whatever the rows
+/// hold, text formats stay valid; tables show control characters escaped, so that no text can steer a terminal.
 ///
 /// # Errors
-/// What the stream and the writer say; `Invalid` for a graph format, which needs edges.
+/// What the stream says; `Invalid` if a format that names its columns gets two of one name, or a graph other rows than
+/// edges; `Unavailable` if the writer fails. A reader that went away is no error but [`End::ReaderGone`].
 pub async fn write_rows(
+    stream: SendableRecordBatchStream,
+    format: Format,
+    writer: &mut (dyn Write + Send),
+    options: &OutputOptions,
+) -> Result<Written> {
+    let mut pipe = Pipe::new(writer);
+    let mut rows = 0;
+    let end = match write_format(stream, format, &mut pipe, options, &mut rows).await {
+        Err(_) if pipe.is_reader_gone() => End::ReaderGone,
+        other => other?,
+    };
+    Ok(Written { rows, end })
+}
+
+async fn write_format(
     mut stream: SendableRecordBatchStream,
     format: Format,
-    out: &mut (dyn Write + Send),
-) -> Result<u64> {
-    let mut writer = Rows::new(stream.schema(), format, out)?;
-    let mut rows = 0;
-    while let Some(batch) = stream.try_next().await? {
-        rows += batch.num_rows() as u64;
-        writer.write(&batch)?;
+    pipe: &mut Pipe<'_>,
+    options: &OutputOptions,
+    rows: &mut u64,
+) -> Result<End> {
+    let schema = stream.schema();
+    if matches!(format, Format::Ndjson | Format::Json | Format::Parquet) {
+        refuse_twin_columns(&schema)?;
     }
-    writer.finish()?;
-    Ok(rows)
+    let mut sink: Box<dyn Sink + '_> = match format {
+        Format::Table => return table::write_table(stream, pipe, options, rows).await,
+        Format::Dot => return write_graph(stream, GraphFormat::Dot, pipe, options, rows).await,
+        Format::Graphml => return write_graph(stream, GraphFormat::Graphml, pipe, options, rows).await,
+        Format::Mermaid => return write_graph(stream, GraphFormat::Mermaid, pipe, options, rows).await,
+        Format::Cytoscape => return write_graph(stream, GraphFormat::Cytoscape, pipe, options, rows).await,
+        Format::Csv => Box::new(CsvSink::new(pipe, &schema)?),
+        Format::Ndjson => Box::new(json_writer::<LineDelimited>(pipe)),
+        Format::Json => Box::new(json_writer::<Lines>(pipe)),
+        Format::Parquet => Box::new(ParquetSink::new(pipe, &schema)?),
+        Format::Arrow => Box::new(StreamWriter::try_new(pipe, &schema)?),
+    };
+    while let Some(batch) = stream.next().await {
+        let batch = batch?;
+        sink.take(&batch)?;
+        *rows += batch.num_rows() as u64;
+    }
+    sink.finish()?;
+    Ok(End::Complete)
 }
 
-#[allow(clippy::large_enum_variant)] // one exists per command
-enum Rows<'w> {
-    Table { schema: SchemaRef, batches: Vec<RecordBatch>, rows: usize, out: &'w mut (dyn Write + Send) },
-    Ndjson(datafusion::arrow::json::LineDelimitedWriter<&'w mut (dyn Write + Send)>),
-    Json(datafusion::arrow::json::ArrayWriter<&'w mut (dyn Write + Send)>),
-    Csv(datafusion::arrow::csv::Writer<&'w mut (dyn Write + Send)>),
-    Parquet(Box<ArrowWriter<&'w mut (dyn Write + Send)>>),
-    Arrow(StreamWriter<&'w mut (dyn Write + Send)>),
+async fn write_graph(
+    stream: SendableRecordBatchStream,
+    format: GraphFormat,
+    pipe: &mut Pipe<'_>,
+    options: &OutputOptions,
+    rows: &mut u64,
+) -> Result<End> {
+    let rendered = render(stream, format, pipe, &options.graph).await?;
+    *rows = rendered.edges;
+    Ok(if rendered.left_out > 0 { End::Cut } else { End::Complete })
 }
 
-const TIME: &str = "%Y-%m-%dT%H:%M:%SZ";
+/// A format that takes batches as they come. After each, what was taken has left for the reader where the format
+/// allows it, so that somebody who follows a slow query sees its rows.
+trait Sink {
+    fn take(&mut self, batch: &RecordBatch) -> Result<()>;
+    fn finish(self: Box<Self>) -> Result<()>;
+}
 
-impl<'w> Rows<'w> {
-    fn new(schema: SchemaRef, format: Format, out: &'w mut (dyn Write + Send)) -> Result<Self> {
-        Ok(match format {
-            Format::Table => Rows::Table { schema, batches: Vec::new(), rows: 0, out },
-            Format::Ndjson => Rows::Ndjson(datafusion::arrow::json::LineDelimitedWriter::new(out)),
-            Format::Json => Rows::Json(datafusion::arrow::json::ArrayWriter::new(out)),
-            Format::Csv => {
-                let mut writer = datafusion::arrow::csv::WriterBuilder::new()
-                    .with_header(true)
-                    .with_timestamp_tz_format(TIME.to_owned())
-                    .build(out);
-                // The header comes even where no row does.
-                writer.write(&RecordBatch::new_empty(schema))?;
-                Rows::Csv(writer)
-            }
-            Format::Parquet => Rows::Parquet(Box::new(ArrowWriter::try_new(out, schema, None)?)),
-            Format::Arrow => Rows::Arrow(StreamWriter::try_new(out, &schema)?),
-            Format::Dot | Format::Graphml | Format::Mermaid | Format::Cytoscape => {
-                return Err(Error::invalid("graph formats are for edges and diffs, not for rows of SQL")
-                    .with_hint("use `flowdiff graph` or `flowdiff diff`, or --format table"));
-            }
-        })
+impl<F: JsonFormat> Sink for Writer<&mut Pipe<'_>, F> {
+    fn take(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.write(batch)?;
+        Ok(self.get_mut().flush()?)
     }
 
-    fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        match self {
-            Rows::Table { batches, rows, .. } => {
-                if *rows < TABLE_ROWS_MAX {
-                    batches.push(batch.slice(0, batch.num_rows().min(TABLE_ROWS_MAX - *rows)));
-                }
-                *rows += batch.num_rows();
-            }
-            Rows::Ndjson(writer) => writer.write(batch)?,
-            Rows::Json(writer) => writer.write(batch)?,
-            Rows::Csv(writer) => writer.write(batch)?,
-            Rows::Parquet(writer) => writer.write(batch)?,
-            Rows::Arrow(writer) => writer.write(batch)?,
-        }
-        Ok(())
-    }
-
-    fn finish(self) -> Result<()> {
-        match self {
-            Rows::Table { schema, batches, rows, out } => {
-                write_table(&schema, &batches, out)?;
-                if rows > TABLE_ROWS_MAX {
-                    writeln!(out, "... {} more rows; use --format csv or ndjson for all", rows - TABLE_ROWS_MAX)?;
-                }
-            }
-            Rows::Ndjson(mut writer) => writer.finish()?,
-            Rows::Json(mut writer) => writer.finish()?,
-            Rows::Csv(_) => {}
-            Rows::Parquet(writer) => {
-                writer.close()?;
-            }
-            Rows::Arrow(mut writer) => writer.finish()?,
-        }
-        Ok(())
+    fn finish(mut self: Box<Self>) -> Result<()> {
+        Writer::finish(&mut self)?;
+        Ok(self.get_mut().flush()?)
     }
 }
 
-fn write_table(schema: &SchemaRef, batches: &[RecordBatch], out: &mut (dyn Write + Send)) -> Result<()> {
-    let mut table = Table::new();
-    // Nothing but a line below the header.
-    table.load_preset("     ─             ");
-    table.set_header(schema.fields().iter().map(|field| field.name()));
-    let options = FormatOptions::default().with_timestamp_tz_format(Some(TIME));
-    for batch in batches {
-        let columns =
-            batch.columns().iter().map(|c| ArrayFormatter::try_new(c, &options)).collect::<Result<Vec<_>, _>>()?;
-        for row in 0..batch.num_rows() {
-            let cell = |(formatter, column): (&ArrayFormatter<'_>, &std::sync::Arc<dyn Array>)| {
-                if column.is_null(row) { String::new() } else { visible(&formatter.value(row).to_string()) }
-            };
-            table.add_row(columns.iter().zip(batch.columns()).map(cell));
-        }
-    }
-    for (column, field) in table.column_iter_mut().zip(schema.fields()) {
-        column.set_padding((0, 1));
-        if field.data_type().is_numeric() {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    for line in table.lines() {
-        writeln!(out, "{}", line.trim_end())?;
-    }
-    Ok(())
+fn json_writer<'a, 'b, F: JsonFormat>(pipe: &'a mut Pipe<'b>) -> Writer<&'a mut Pipe<'b>, F> {
+    WriterBuilder::new().with_explicit_nulls(true).with_timestamp_format(UTC_TIME.to_owned()).build(pipe)
 }
 
-/// Text with its control characters escaped: a log line must not steer a terminal.
-pub fn visible(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
+/// One JSON array, a row a line.
+#[derive(Debug, Default)]
+struct Lines;
+
+impl JsonFormat for Lines {
+    fn start_stream<W: Write>(&self, writer: &mut W) -> Result<(), ArrowError> {
+        Ok(writer.write_all(b"[")?)
+    }
+
+    fn start_row<W: Write>(&self, writer: &mut W, is_first_row: bool) -> Result<(), ArrowError> {
+        Ok(writer.write_all(if is_first_row { b"" } else { b",\n" })?)
+    }
+
+    fn end_stream<W: Write>(&self, writer: &mut W) -> Result<(), ArrowError> {
+        Ok(writer.write_all(b"]\n")?)
+    }
+}
+
+/// CSV, its header written even if no row follows.
+struct CsvSink<'a, 'b>(csv::Writer<&'a mut Pipe<'b>>);
+
+impl<'a, 'b> CsvSink<'a, 'b> {
+    fn new(pipe: &'a mut Pipe<'b>, schema: &SchemaRef) -> Result<Self> {
+        let mut sink = CsvSink(csv::WriterBuilder::new().with_timestamp_format(UTC_TIME.to_owned()).build(pipe));
+        sink.take(&RecordBatch::new_empty(schema.clone()))?;
+        Ok(sink)
+    }
+}
+
+impl Sink for CsvSink<'_, '_> {
+    fn take(&mut self, batch: &RecordBatch) -> Result<()> {
+        Ok(self.0.write(&lists_as_text(batch)?)?)
+    }
+
+    fn finish(self: Box<Self>) -> Result<()> {
+        Ok(self.0.into_inner().flush()?)
+    }
+}
+
+/// CSV has no lists and no structs: they are written as the text that a table shows.
+fn lists_as_text(batch: &RecordBatch) -> Result<RecordBatch> {
+    let schema = batch.schema();
+    if !schema.fields().iter().any(|field| field.data_type().is_nested()) {
+        return Ok(batch.clone());
+    }
+    let (mut fields, mut columns): (Vec<Field>, Vec<ArrayRef>) = (Vec::new(), Vec::new());
+    for (field, column) in schema.fields().iter().zip(batch.columns()) {
+        if field.data_type().is_nested() {
+            let formatter = ArrayFormatter::try_new(column, &cell_format())?;
+            let text = |row| column.is_valid(row).then(|| formatter.value(row).try_to_string()).transpose();
+            let texts: StringArray = (0..batch.num_rows()).map(text).collect::<Result<_, _>>()?;
+            fields.push(Field::new(field.name(), DataType::Utf8, true));
+            columns.push(Arc::new(texts));
+        } else {
+            fields.push(field.as_ref().clone());
+            columns.push(column.clone());
+        }
+    }
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
+/// Parquet. It has no times in whole seconds, and would keep them as bare numbers: they are written in milliseconds.
+struct ParquetSink<'a, 'b> {
+    writer: ArrowWriter<&'a mut Pipe<'b>>,
+    schema: SchemaRef,
+}
+
+impl<'a, 'b> ParquetSink<'a, 'b> {
+    fn new(pipe: &'a mut Pipe<'b>, schema: &Schema) -> Result<Self> {
+        let fields = schema.fields().iter().map(|field| match field.data_type() {
+            DataType::Timestamp(TimeUnit::Second, zone) => {
+                field.as_ref().clone().with_data_type(DataType::Timestamp(TimeUnit::Millisecond, zone.clone()))
+            }
+            _ => field.as_ref().clone(),
+        });
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+            .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
+            .build();
+        let writer = ArrowWriter::try_new(pipe, schema.clone(), Some(properties))?;
+        Ok(ParquetSink { writer, schema })
+    }
+}
+
+impl Sink for ParquetSink<'_, '_> {
+    fn take(&mut self, batch: &RecordBatch) -> Result<()> {
+        let columns = batch.columns().iter().zip(self.schema.fields());
+        let columns = columns.map(|(column, field)| cast(column, field.data_type())).collect::<Result<_, _>>()?;
+        Ok(self.writer.write(&RecordBatch::try_new(self.schema.clone(), columns)?)?)
+    }
+
+    fn finish(self: Box<Self>) -> Result<()> {
+        let pipe = self.writer.into_inner()?;
+        Ok(pipe.flush()?)
+    }
+}
+
+impl Sink for StreamWriter<&mut Pipe<'_>> {
+    fn take(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.write(batch)?;
+        Ok(self.flush()?)
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<()> {
+        StreamWriter::finish(&mut self)?;
+        Ok(self.flush()?)
+    }
+}
+
+/// Where columns are found by name, the second of two of one name would be lost.
+fn refuse_twin_columns(schema: &Schema) -> Result<()> {
+    let mut names = HashSet::new();
+    match schema.fields().iter().find(|field| !names.insert(field.name())) {
+        None => Ok(()),
+        Some(twin) => Err(Error::invalid(format!("two columns are named {:?}", twin.name()))
+            .with_hint("name one of them otherwise with AS, or take table or csv")),
+    }
+}
+
+/// How cells are written as text: null as nothing, times in UTC with `Z`.
+fn cell_format() -> FormatOptions<'static> {
+    FormatOptions::new().with_display_error(false).with_timestamp_format(Some(UTC_TIME))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use datafusion::arrow::array::{Int64Array, StringArray, TimestampSecondArray};
-    use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-    use std::sync::Arc;
-
-    async fn written(format: Format, rows: usize) -> String {
-        let times = TimestampSecondArray::from(vec![Some(0), None][..rows].to_vec()).with_timezone("UTC");
-        let batch = RecordBatch::try_from_iter([
-            ("text", Arc::new(StringArray::from(vec!["a,\"b\"", "\u{1b}[31m"][..rows].to_vec())) as Arc<dyn Array>),
-            ("number", Arc::new(Int64Array::from(vec![1, 22][..rows].to_vec()))),
-            ("time", Arc::new(times)),
-        ])
-        .unwrap();
-        let stream = futures::stream::iter([Ok(batch.clone())]);
-        let stream = Box::pin(RecordBatchStreamAdapter::new(batch.schema(), stream));
-        let mut out = Vec::new();
-        assert_eq!(write_rows(stream, format, &mut out).await.unwrap(), rows as u64);
-        String::from_utf8_lossy(&out).into_owned()
-    }
-
-    #[tokio::test]
-    async fn csv_and_json_escape_and_write_utc() {
-        let csv = written(Format::Csv, 1).await;
-        assert_eq!(csv, "text,number,time\n\"a,\"\"b\"\"\",1,1970-01-01T00:00:00Z\n");
-        let json = written(Format::Ndjson, 1).await;
-        assert_eq!(json, "{\"text\":\"a,\\\"b\\\"\",\"number\":1,\"time\":\"1970-01-01T00:00:00Z\"}\n");
-    }
-
-    #[tokio::test]
-    async fn no_rows_are_still_a_whole_document() {
-        assert_eq!(written(Format::Json, 0).await, "[]");
-        assert_eq!(written(Format::Csv, 0).await, "text,number,time\n");
-        assert_eq!(written(Format::Ndjson, 0).await, "");
-    }
-
-    #[tokio::test]
-    async fn a_table_shows_control_characters_and_does_not_obey_them() {
-        let table = written(Format::Table, 2).await;
-        assert!(table.contains("\\u{1b}[31m"), "{table}");
-        assert!(!table.contains('\u{1b}'));
-        assert!(table.contains("1970-01-01T00:00:00Z"));
-    }
-
-    #[tokio::test]
-    async fn rows_of_sql_are_no_graph() {
-        let batch = RecordBatch::new_empty(Arc::new(datafusion::arrow::datatypes::Schema::empty()));
-        let stream = Box::pin(RecordBatchStreamAdapter::new(batch.schema(), futures::stream::iter([Ok(batch)])));
-        assert!(write_rows(stream, Format::Dot, &mut Vec::new()).await.is_err());
-    }
-}
+mod tests;

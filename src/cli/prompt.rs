@@ -1,6 +1,6 @@
 //! The SQL prompt: history, statements over several lines, completion; Ctrl-C stops the query and not the prompt.
 
-use super::output::{Format, write_rows};
+use super::output::Format;
 use super::setup::Setup;
 use crate::error::{Error, Result};
 use crate::session::{Params, Session, function_names};
@@ -98,9 +98,7 @@ async fn execute(setup: &Setup, session: &Session, statement: &str) -> Result<()
     };
     let started = Instant::now();
     let frame = session.plan(&sql, &Params::new(), setup.clock.now()).await?;
-    let mut out = setup.writer()?;
-    let rows = write_rows(frame.execute_stream().await?, setup.format(Format::Ndjson), &mut out).await?;
-    out.commit()?;
+    let rows = setup.write(frame.execute_stream().await?, Format::Ndjson).await?;
     setup.note(&format!("{rows} rows in {:.2} s", started.elapsed().as_secs_f64()));
     Ok(())
 }

@@ -1,12 +1,13 @@
 //! Settings to the things that commands use: source, catalog, session, builder, output.
 
 use super::args::{Global, When};
-use super::output::Format;
+use super::output::{Format, OutputFile, OutputOptions};
 use crate::catalog::{self, Catalog, FileKind, Manifest};
 use crate::clock::Clock;
 use crate::config::{Config, Loaded};
+use crate::diff::printable;
 use crate::digest::Builder;
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Result};
 use crate::scan::{FlowsTable, Report};
 use crate::session::{Session, open_location};
 use crate::source::Source;
@@ -14,7 +15,7 @@ use crate::window::Window;
 use datafusion::execution::SendableRecordBatchStream;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::io::{BufWriter, IsTerminal, Stdout, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -199,7 +200,7 @@ impl Setup {
         }
         let figures = report.figures();
         for sample in figures.set_aside_samples.iter().chain(&figures.refused_samples) {
-            self.note(&format!("  {}", super::output::visible(sample)));
+            self.note(&format!("  {}", printable(sample)));
         }
         Ok(manifest)
     }
@@ -271,7 +272,7 @@ impl Setup {
             }
         }
         for sample in figures.set_aside_samples.iter().chain(&figures.refused_samples) {
-            self.note(&format!("  {}", super::output::visible(sample)));
+            self.note(&format!("  {}", printable(sample)));
         }
     }
 
@@ -280,11 +281,18 @@ impl Setup {
         self.format.unwrap_or(if terminal && piped == Format::Ndjson { Format::Table } else { piped })
     }
 
+    /// A table keeps to the width of the terminal that it is shown on.
+    pub(super) fn output_options(&self) -> OutputOptions {
+        let terminal = self.output.is_none().then(console::Term::stdout).filter(console::Term::is_term);
+        let width = terminal.and_then(|terminal| terminal.size_checked()).map(|(_, columns)| columns);
+        OutputOptions { width, ..OutputOptions::default() }
+    }
+
     pub(super) fn writer(&self) -> Result<Output> {
-        let Some(path) = &self.output else { return Ok(Output::Stdout(std::io::BufWriter::new(std::io::stdout()))) };
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
-        let file = tempfile::NamedTempFile::new_in(folder).context(|| format!("write {}", path.display()))?;
-        Ok(Output::File(std::io::BufWriter::new(file), path.clone()))
+        Ok(match &self.output {
+            Some(path) => Output::File(OutputFile::create(path)?),
+            None => Output::Stdout(BufWriter::new(std::io::stdout())),
+        })
     }
 }
 
@@ -298,21 +306,15 @@ impl Drop for ClearOnDrop {
 
 /// Where data goes: stdout, or a file that appears when it is complete.
 pub(super) enum Output {
-    Stdout(std::io::BufWriter<std::io::Stdout>),
-    File(std::io::BufWriter<tempfile::NamedTempFile>, PathBuf),
+    Stdout(BufWriter<Stdout>),
+    File(OutputFile),
 }
 
 impl Output {
     pub(super) fn commit(self) -> Result<()> {
         match self {
             Output::Stdout(mut out) => Ok(out.flush()?),
-            Output::File(out, path) => {
-                let file = out.into_inner().map_err(|error| Error::from(error.into_error()))?;
-                file.persist(&path)
-                    .map_err(|error| Error::from(error.error))
-                    .context(|| format!("write {}", path.display()))?;
-                Ok(())
-            }
+            Output::File(file) => file.finish(),
         }
     }
 }
@@ -321,14 +323,14 @@ impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         match self {
             Output::Stdout(out) => out.write(bytes),
-            Output::File(out, _) => out.write(bytes),
+            Output::File(out) => out.write(bytes),
         }
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
         match self {
             Output::Stdout(out) => out.flush(),
-            Output::File(out, _) => out.flush(),
+            Output::File(out) => out.flush(),
         }
     }
 }

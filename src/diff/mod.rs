@@ -3,7 +3,7 @@
 
 mod render;
 
-pub use render::{GraphFormat, render};
+pub use render::{GraphFormat, RenderOptions, Rendered, printable, render};
 
 use crate::catalog::{Catalog, FileKind, Manifest, State, read_file};
 use crate::clock::Timestamp;

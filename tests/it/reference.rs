@@ -361,7 +361,7 @@ async fn edges_that_do_not_fit_the_memory_are_aggregated_with_the_same_result() 
         move |builder: &mut Builder| {
             builder.session = flowdiff::session::Session::new(&flowdiff::session::Options {
                 memory_bytes,
-                threads: 2,
+                threads: 1,
                 ..Default::default()
             })
             .unwrap();

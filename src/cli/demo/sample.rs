@@ -11,6 +11,7 @@ mod traffic;
 
 use crate::clock::Timestamp;
 use crate::error::{Context, Error, Result};
+use crate::source::{Format, Layout, ObjectName};
 use crate::window::Window;
 use chrono::{DateTime, TimeDelta};
 use company::{Change, Company, RULES, Rule, SILENT, SITES, Site};
@@ -148,13 +149,15 @@ fn write_object(folder: &Path, company: &Company, site: &Site, file_time: i64, r
 /// Key of an object in AWS's default layout.
 fn object_key(site: &Site, file_time: Timestamp) -> String {
     let Site { account, region, .. } = site;
-    let flow_log = Random::new(&format!("flow log {account} {region}")).hex(16);
     let hash = Random::new(&format!("object {account} {region} {file_time}")).hex(8);
-    let day = file_time.format("%Y/%m/%d");
-    let minute = file_time.format("%Y%m%dT%H%MZ");
-    format!(
-        "AWSLogs/{account}/vpcflowlogs/{region}/{day}/{account}_vpcflowlogs_{region}_fl-0{flow_log}_{minute}_{hash}.log.gz"
-    )
+    let name = ObjectName {
+        account: account.to_string(),
+        region: region.to_string(),
+        flow_log: format!("fl-0{}", Random::new(&format!("flow log {account} {region}")).hex(16)),
+        file_time,
+        format: Format::Text,
+    };
+    name.key("", Layout::Day, &hash)
 }
 
 /// Tells what the rules and the silent interface plant.
