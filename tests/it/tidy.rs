@@ -26,7 +26,7 @@ fn files(folder: &str, extension: &str) -> Vec<(PathBuf, String)> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|e| e == extension) {
+            } else if path.extension().is_some_and(|e| e == extension) && !path.ends_with("tests.rs") {
                 let text = std::fs::read_to_string(&path).unwrap();
                 files.push((path, text));
             }
