@@ -25,7 +25,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
 
-/// Replaces the plan of `queries/edges.sql` by a [`FoldExec`] over the same objects.
+/// Replaces the plan of `queries/edges.sql` by a `FoldExec` over the same objects.
 ///
 /// It acts only on plans whose scan the digest has marked with the rules to fold by, and whose rows have the edge
 /// schema; every other plan stays as it is. The digest marks no other query.
