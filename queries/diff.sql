@@ -34,6 +34,7 @@ FULL JOIN before AS b
  AND a.action = b.action
 WHERE a.flows IS NULL
    OR b.flows IS NULL
-   OR (greatest(a.bytes, b.bytes) - least(a.bytes, b.bytes) >= $min_bytes
+   OR (a.bytes <> b.bytes
+       AND greatest(a.bytes, b.bytes) - least(a.bytes, b.bytes) >= $min_bytes
        AND CAST(greatest(a.bytes, b.bytes) AS DOUBLE) >= $ratio * CAST(least(a.bytes, b.bytes) AS DOUBLE))
 ORDER BY account_id, interface_id, srcaddr, dstaddr, srcport, dstport, protocol, action

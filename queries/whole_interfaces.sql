@@ -3,7 +3,8 @@
 --          silent (account_id, region of flow logs that fell silent)
 -- returns: account_id, interface_id. Not whole: flows were lost (SKIPDATA), or an object of the same account and region
 --          was set aside (but as another kind of log) or has refused lines, or a flow log of theirs fell silent. An
---          interface without region, or of an account that no object has, is judged by every object of any account
+--          interface without region is judged by its account in every region, one of an account that owns no object
+--          (unknown, or seen by another account's flow log) by every object there is
 -- order:   account_id, interface_id
 WITH blind AS (
     SELECT account_id, region

@@ -1,20 +1,30 @@
 //! Two digests to what differs: added, removed and changed edges, each with its evidence. In: two manifests. Out: a
-//! stream of rows in key order. The queries `by_*.sql` and `diff.sql` say what every row means.
+//! stream of rows in key order. The queries `by_*.sql` and `diff.sql` say what every row means; edges are merged as
+//! they lie in the files, coarser grains as their query folds them.
 
+mod edge_file;
+mod evidence;
+mod keys;
+mod merge;
+mod ranges;
 mod render;
+mod rows;
 
 pub use render::{GraphFormat, RenderOptions, Rendered, printable, render};
 
-use crate::catalog::{Catalog, FileKind, Manifest, State, read_file};
+use crate::catalog::{Catalog, FileKind, Manifest, read_file};
 use crate::clock::Timestamp;
-use crate::error::{Context, Result};
+use crate::error::{Error, Result};
+use crate::flow::EDGE_KEY;
 use crate::session::{Params, Session, queries};
 use clap::ValueEnum;
-use datafusion::arrow::array::{RecordBatch, StringViewArray};
-use datafusion::arrow::datatypes::{DataType, Field, Schema};
-use datafusion::datasource::MemTable;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::prelude::DataFrame;
+use edge_file::EdgeFile;
+use evidence::Interfaces;
+use futures::{StreamExt, TryStreamExt};
+use merge::Side;
+use rows::Plan;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -43,13 +53,13 @@ impl Grain {
         }
     }
 
-    /// The columns of the edge key that the grain does not have.
-    fn absent(self) -> &'static [&'static str] {
+    /// The columns of the edge key that the grain has, in their order: what its rows are sorted by.
+    pub fn key(self) -> &'static [&'static str] {
         match self {
-            Grain::Edge => &[],
-            Grain::Link => &["account_id", "interface_id"],
-            Grain::Host => &["account_id", "interface_id", "srcport", "dstport", "protocol", "action"],
-            Grain::Interface => &["srcaddr", "dstaddr", "srcport", "dstport", "protocol", "action"],
+            Grain::Edge => &EDGE_KEY,
+            Grain::Link => &EDGE_KEY[2..],
+            Grain::Host => &EDGE_KEY[2..4],
+            Grain::Interface => &EDGE_KEY[..2],
         }
     }
 }
@@ -72,13 +82,32 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    fn check(&self) -> Result<()> {
+        if self.ratio >= 1.0 && self.ratio.is_finite() {
+            return Ok(());
+        }
+        Err(Error::invalid(format!("ratio {} is below 1", self.ratio))
+            .with_hint("a ratio of 2 shows edges whose bytes doubled or halved"))
+    }
+
+    /// Whether a counter moved enough to speak of a change. From or to 0 is more than any ratio.
+    fn moved(&self, before: i64, after: i64) -> bool {
+        let moved = before.abs_diff(after);
+        moved > 0 && moved >= self.min_bytes && before.max(after) as f64 >= self.ratio * before.min(after) as f64
+    }
+}
+
 /// Compares two digests of one store.
 ///
-/// Columns: `change`, `evidence`, the key of the grain, the measures (those of `after`; of `before` for a removed
-/// edge), then `flows_before`, `packets_before`, `bytes_before`, null for an added edge. Rows are in key order.
+/// Columns: `change` (`added`, `removed`, `changed`), `evidence` (`new`, `unobserved_before`, `gone`,
+/// `unobserved_after`, `volume`), the key of the grain, the measures (those of `after`; of `before` for a removed
+/// edge), then `flows_before`, `packets_before`, `bytes_before`, null for an added edge. Rows are in key order, and the
+/// same for any number of threads. Edges stream with memory that does not grow with their number; coarser grains are
+/// folded first, within the memory of the session.
 ///
 /// # Errors
-/// `Invalid` for a ratio below 1, and what the store says.
+/// `Invalid` for a ratio below 1; `Data` for a file that is not sorted or lacks a column; what the store says.
 pub async fn diff(
     session: &Session,
     catalog: &Catalog,
@@ -87,24 +116,17 @@ pub async fn diff(
     options: &Options,
     now: Timestamp,
 ) -> Result<SendableRecordBatchStream> {
-    if !(options.ratio >= 1.0 && options.ratio.is_finite()) {
-        return Err(crate::error::Error::invalid(format!("ratio {} is below 1", options.ratio))
-            .with_hint("a ratio of 2 shows edges whose bytes doubled or halved"));
-    }
+    options.check()?;
     let comparison = Comparison { session, catalog, now };
-    let observed_before = comparison.observed(before).await?;
-    let whole_after = comparison.whole(after).await?;
-    let both = session.without_tables(Vec::new())?;
-    for (name, manifest, seen) in [("before", before, whole_after), ("after", after, observed_before)] {
-        let edges = comparison.folded(manifest, seen, options.by).await.context(|| format!("read digest {name}"))?;
-        both.register_table(name, edges.into_view())?;
+    let evidence = comparison.evidence(before, after).await?;
+    if options.by == Grain::Edge {
+        let threads = session.context().copied_config().target_partitions();
+        let (before, after) = (comparison.edges(before).await?, comparison.edges(after).await?);
+        return Ok(ranges::merge_files(before, after, Arc::new(Plan::new(options, evidence)), threads));
     }
-    let params = Params::from([
-        ("ratio".to_owned(), options.ratio.to_string()),
-        ("min_bytes".to_owned(), options.min_bytes.to_string()),
-    ]);
-    let frame = both.plan_query(&queries::load("diff", None)?, &params, now).await?;
-    Ok(frame.drop_columns(options.by.absent())?.execute_stream().await?)
+    let before = comparison.folded("before", before, &evidence.whole_after, options.by).await?;
+    let after = comparison.folded("after", after, &evidence.observed_before, options.by).await?;
+    Ok(merge::merge_sides(before, after, Arc::new(Plan::new(options, evidence))))
 }
 
 struct Comparison<'a> {
@@ -114,42 +136,24 @@ struct Comparison<'a> {
 }
 
 impl Comparison<'_> {
-    async fn file(&self, manifest: &Manifest, kind: FileKind) -> Result<DataFrame> {
+    fn file(&self, manifest: &Manifest, kind: FileKind) -> Result<DataFrame> {
         read_file(self.session.context(), self.catalog, manifest, kind)
     }
 
-    /// The interfaces that a digest observed.
-    async fn observed(&self, manifest: &Manifest) -> Result<DataFrame> {
-        Ok(self.file(manifest, FileKind::Interfaces).await?.select_columns(&["account_id", "interface_id"])?)
-    }
-
-    /// The interfaces that a digest observed and whose coverage is whole; none while the digest may still change.
-    async fn whole(&self, manifest: &Manifest) -> Result<DataFrame> {
-        let session = self.session.without_tables(Vec::new())?;
-        session.register_table("interfaces", self.file(manifest, FileKind::Interfaces).await?.into_view())?;
-        session.register_table("objects", self.file(manifest, FileKind::Objects).await?.into_view())?;
-        session.register_table("silent", Arc::new(silent(manifest)?))?;
-        let frame = session.plan_query(&queries::load("whole_interfaces", None)?, &Params::new(), self.now).await?;
-        Ok(if manifest.state == State::Provisional { frame.limit(0, Some(0))? } else { frame })
+    async fn edges(&self, manifest: &Manifest) -> Result<EdgeFile> {
+        let path = self.catalog.file_path(manifest, FileKind::Edges)?;
+        let size = manifest.file(FileKind::Edges).map_or(0, |file| file.size);
+        EdgeFile::open(self.catalog.store.clone(), path, size).await
     }
 
     /// The edges of a digest at a grain, each with whether an interface of `seen` reported it.
-    async fn folded(&self, manifest: &Manifest, seen: DataFrame, by: Grain) -> Result<DataFrame> {
+    async fn folded(&self, name: &'static str, manifest: &Manifest, seen: &Interfaces, by: Grain) -> Result<Side> {
         let session = self.session.without_tables(Vec::new())?;
-        session.register_table("edges", self.file(manifest, FileKind::Edges).await?.into_view())?;
-        session.register_table("seen", seen.into_view())?;
-        session.plan_query(&queries::load(by.query(), None)?, &Params::new(), self.now).await
+        session.register_table("edges", self.file(manifest, FileKind::Edges)?.into_view())?;
+        session.register_table("seen", Arc::new(seen.to_table()?))?;
+        let query = queries::load(by.query(), None)?;
+        let rows = async { Ok(session.plan_query(&query, &Params::new(), self.now).await?.execute_stream().await?) };
+        let rows = rows.await.map_err(|error: Error| error.context(format!("fold digest {name}")))?;
+        Ok(Side::new(name, rows.map_err(Error::from).boxed()))
     }
-}
-
-/// Accounts and regions of the flow logs that fell silent.
-fn silent(manifest: &Manifest) -> Result<MemTable> {
-    let parts = |index: usize| {
-        let logs = manifest.coverage.silent_flow_logs.iter();
-        Arc::new(StringViewArray::from_iter(logs.map(|log| log.split('/').nth(index))))
-    };
-    let text = |name: &str| Field::new(name, DataType::Utf8View, true);
-    let schema = Arc::new(Schema::new(vec![text("account_id"), text("region")]));
-    let batch = RecordBatch::try_new(schema.clone(), vec![parts(0), parts(1)])?;
-    Ok(MemTable::try_new(schema, vec![vec![batch]])?)
 }

@@ -4,6 +4,7 @@
 
 mod cli;
 mod corpora;
+mod diff;
 mod reference;
 mod slt;
 mod store_contract;

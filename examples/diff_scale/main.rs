@@ -1,0 +1,76 @@
+//! Measures a diff at scale. `write DIR EDGES` publishes two digests of so many edges that differ by 1 % each way;
+//! `run DIR [THREADS] [GRAIN]` compares them and counts the rows by change. `benches/README.md` has figures.
+
+#![allow(clippy::unwrap_used)]
+
+mod edges;
+
+use clap::ValueEnum;
+use datafusion::arrow::array::AsArray;
+use flowdiff::Timestamp;
+use flowdiff::catalog::{Catalog, Manifest};
+use flowdiff::diff::{Grain, Options, diff};
+use flowdiff::session::{self, Session};
+use flowdiff::window::Window;
+use futures::TryStreamExt;
+use object_store::local::LocalFileSystem;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["write", folder, edges] => write(folder, edges.parse().unwrap()),
+        ["run", folder, ref rest @ ..] => {
+            let threads = rest.first().map_or(0, |threads| threads.parse().unwrap());
+            let by = rest.get(1).map_or(Grain::Edge, |by| Grain::from_str(by, true).unwrap());
+            run(folder, threads, by);
+        }
+        _ => panic!("usage: diff_scale write DIR EDGES | run DIR [THREADS] [GRAIN]"),
+    }
+}
+
+fn catalog(folder: &str) -> Catalog {
+    let store = LocalFileSystem::new_with_prefix(folder).unwrap();
+    Catalog::new(Arc::new(store), object_store::path::Path::default(), folder)
+}
+
+#[tokio::main]
+async fn write(folder: &str, edges: u64) {
+    std::fs::create_dir_all(folder).unwrap();
+    for manifest in edges::publish_pair(&catalog(folder), edges).await {
+        println!("{}: {} edges", manifest.window().unwrap(), manifest.totals.edges);
+    }
+}
+
+fn run(folder: &str, threads: usize, by: Grain) {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if threads > 0 {
+        runtime.worker_threads(threads);
+    }
+    runtime.enable_all().build().unwrap().block_on(async {
+        let catalog = catalog(folder);
+        let session = Session::new(&session::Options { threads, ..session::Options::default() }).unwrap();
+        let now: Timestamp = "2026-11-21T00:00:00Z".parse().unwrap();
+        let latest = async |window: &str| -> Manifest {
+            catalog.latest(&Window::parse(window, now).unwrap()).await.unwrap().unwrap()
+        };
+        let (before, after) = (latest(edges::WINDOWS[0]).await, latest(edges::WINDOWS[1]).await);
+        let options = Options { by, ..Options::default() };
+        let mut rows = diff(&session, &catalog, &before, &after, &options, now).await.unwrap();
+        let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+        while let Some(batch) = rows.try_next().await.unwrap() {
+            for change in batch.column(0).as_string_view().iter().flatten() {
+                match counts.get_mut(change) {
+                    Some(count) => *count += 1,
+                    None => drop(counts.insert(change.to_owned(), 1)),
+                }
+            }
+        }
+        println!("{counts:?}");
+    });
+}
