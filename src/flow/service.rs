@@ -254,7 +254,7 @@ mod tests {
         for service in services {
             for client in 1025..=u16::MAX {
                 total += 1;
-                wrong += u32::from(PortRule::Service.keep(6, client, service, None) != (0, service));
+                wrong += u32::from(PortRule::Service.keep(6, client, service, None, false) != (0, service));
             }
         }
         assert!(f64::from(wrong) / f64::from(total) < 0.003, "{wrong} of {total}");

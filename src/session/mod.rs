@@ -308,7 +308,7 @@ mod tests {
             ("SELECT cidr_contains('10.0.0/8', srcaddr) FROM flows", "\"10.0.0/8\""),
             ("SELECT line FROM flows WHERE cidr_contains('10.0.0.0/33', srcaddr)", "\"10.0.0.0/33\""),
             ("SELECT cidr_of(srcaddr, 129) FROM flows", "129"),
-            ("SELECT kept_srcport(srcport, dstport, protocol, tcp_flags, 'lowest') FROM flows", "\"lowest\""),
+            ("SELECT kept_srcport(srcport, dstport, protocol, tcp_flags, action, 'lowest') FROM flows", "\"lowest\""),
             ("SELECT ip_family(srcport) FROM flows", "UInt16"),
             ("SELECT is_private() FROM flows", "is_private"),
         ] {

@@ -105,7 +105,8 @@ fn reference(lines: &[Line], port_rule: PortRule, addresses: AddressRule) -> Edg
             AddressRule::Packet => line.pkt_src.unwrap_or(line.src),
             AddressRule::Interface => line.src,
         };
-        let (srcport, dstport) = port_rule.keep(line.protocol, line.srcport, line.dstport, line.flags);
+        let (srcport, dstport) =
+            port_rule.keep(line.protocol, line.srcport, line.dstport, line.flags, line.action == Some(false));
         let action = line.action.map_or("-", |accepted| if accepted { "ACCEPT" } else { "REJECT" });
         let key = vec![
             "123456789012".to_owned(),

@@ -76,6 +76,10 @@ pub(super) struct Fold {
 
 /// Most different texts in `action`: their number is part of a packed key. AWS has two.
 const ACTIONS_MAX: usize = 256;
+/// Numbers of the actions that every fold knows.
+const MISSING: u8 = 0;
+const ACCEPT: u8 = 1;
+const REJECT: u8 = 2;
 /// Records of one interface that are folded under one lock.
 const RUN_MAX: usize = 256;
 
@@ -272,13 +276,14 @@ impl<'f> Folder<'f> {
         let protocol = number(Field::Protocol).map_or(u8::MAX, |number| number as u8);
         let flags = number(Field::TcpFlags).map(|flags| flags as u8);
         let port = |field| number(field).map_or(0, |port| port as u16);
-        let (srcport, dstport) = rules.port_rule.keep(protocol, port(Field::Srcport), port(Field::Dstport), flags);
         let action = match record.text(Field::Action) {
-            None => 0,
-            Some(b"ACCEPT") => 1,
-            Some(b"REJECT") => 2,
+            None => MISSING,
+            Some(b"ACCEPT") => ACCEPT,
+            Some(b"REJECT") => REJECT,
             Some(other) => self.fold.action(other)?,
         };
+        let (srcport, dstport) =
+            rules.port_rule.keep(protocol, port(Field::Srcport), port(Field::Dstport), flags, action == REJECT);
         let edge = Edge {
             flows: 1,
             packets: number(Field::Packets).unwrap_or(0),

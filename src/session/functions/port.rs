@@ -16,6 +16,7 @@ const ARGUMENTS: &[(&str, Argument)] = &[
     ("dstport", Argument::Port),
     ("protocol", Argument::Octet),
     ("tcp_flags", Argument::Octet),
+    ("action", Argument::Text),
     ("rule", Argument::Text),
 ];
 
@@ -26,7 +27,7 @@ pub(super) static KEPT_SRCPORT: Definition = Definition {
     nullable: false,
     description: "The source port of a record, or 0 if the rule ('service' or 'lower') takes it for ephemeral. Never \
                   NULL: missing ports are 0, a missing protocol is 255.",
-    example: "SELECT kept_srcport(srcport, dstport, protocol, tcp_flags, 'service') FROM flows",
+    example: "SELECT kept_srcport(srcport, dstport, protocol, tcp_flags, action, 'service') FROM flows",
     check: check_rule,
     run: |arguments, rows| keep(arguments, rows, |(source, _)| source),
 };
@@ -38,13 +39,13 @@ pub(super) static KEPT_DSTPORT: Definition = Definition {
     nullable: false,
     description: "The destination port of a record, or 0 if the rule ('service' or 'lower') takes it for ephemeral. \
                   Never NULL: missing ports are 0, a missing protocol is 255.",
-    example: "SELECT kept_dstport(srcport, dstport, protocol, tcp_flags, 'service') FROM flows",
+    example: "SELECT kept_dstport(srcport, dstport, protocol, tcp_flags, action, 'service') FROM flows",
     check: check_rule,
     run: |arguments, rows| keep(arguments, rows, |(_, destination)| destination),
 };
 
 fn check_rule(literals: &[Option<&ScalarValue>]) -> Result<()> {
-    literal_text(literals, 4).map_or(Ok(()), |rule| find_rule(rule).map(drop).ok_or_else(|| unknown_rule(Some(rule))))
+    literal_text(literals, 5).map_or(Ok(()), |rule| find_rule(rule).map(drop).ok_or_else(|| unknown_rule(Some(rule))))
 }
 
 fn find_rule(name: &str) -> Option<PortRule> {
@@ -61,13 +62,15 @@ fn keep(arguments: &[ColumnarValue], rows: usize, side: fn((u16, u16)) -> u16) -
     let (protocols, flags) = (column(&arguments[2], rows)?, column(&arguments[3], rows)?);
     let (sources, destinations) = (sources.as_primitive::<UInt16Type>(), destinations.as_primitive::<UInt16Type>());
     let (protocols, flags) = (protocols.as_primitive::<UInt8Type>(), flags.as_primitive::<UInt8Type>());
-    let mut rules = Parsed::new(&arguments[4], find_rule)?;
+    let mut rejected = Parsed::new(&arguments[4], |action| Some(action == "REJECT"))?;
+    let mut rules = Parsed::new(&arguments[5], find_rule)?;
     let mut kept = Vec::with_capacity(rows);
     for row in 0..rows {
         let rule = rules.get(row).ok_or_else(|| unknown_rule(rules.text(row)))?;
         let protocol = value(protocols, row).unwrap_or(255);
         let (source, destination) = (value(sources, row).unwrap_or(0), value(destinations, row).unwrap_or(0));
-        kept.push(side(rule.keep(protocol, source, destination, value(flags, row))));
+        let rejected = rejected.get(row) == Some(true);
+        kept.push(side(rule.keep(protocol, source, destination, value(flags, row), rejected)));
     }
     Ok(Arc::new(UInt16Array::from(kept)))
 }

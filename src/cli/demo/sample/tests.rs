@@ -67,8 +67,13 @@ fn edges(written: &Written) -> [BTreeMap<Key, u64>; 2] {
     for line in written.objects.values().flatten().filter(|line| line["log-status"] == "OK") {
         let address = |packet: &str, interface: &str| line.get(packet).unwrap_or(&line[interface]).clone();
         let (protocol, flags) = (line["protocol"].parse().unwrap(), line.get("tcp-flags").map(|f| f.parse().unwrap()));
-        let (srcport, dstport) =
-            PortRule::Service.keep(protocol, line["srcport"].parse().unwrap(), line["dstport"].parse().unwrap(), flags);
+        let (srcport, dstport) = PortRule::Service.keep(
+            protocol,
+            line["srcport"].parse().unwrap(),
+            line["dstport"].parse().unwrap(),
+            flags,
+            line["action"] == "REJECT",
+        );
         let key = (
             line["account-id"].clone(),
             line["interface-id"].clone(),
