@@ -14,6 +14,7 @@ mod rows;
 mod source;
 mod table;
 mod text;
+mod token;
 
 pub use fold::{FoldFlows, FoldRules, InterfaceFacts};
 pub use object::{Tally, is_other_log};

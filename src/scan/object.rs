@@ -193,23 +193,26 @@ impl<'a, S: Sink> Decoder<'a, S> {
         }
         let ascii = chunk.is_ascii();
         let mut record = Record::new(self.spec.extras.len());
-        let mut start = 0;
-        for end in memchr::memchr_iter(b'\n', chunk).chain([chunk.len()]) {
-            let line = &chunk[start..end];
-            if start == chunk.len() && line.is_empty() {
-                break;
-            }
-            start = end + 1;
+        let mut rest = chunk;
+        while !rest.is_empty() {
             self.line += 1;
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            if line.is_empty() {
+            record.milliseconds = false;
+            if ascii
+                && !Layout::may_be_header(rest)
+                && let Some(length) = self.layout.as_ref().and_then(|layout| layout.decode_plain(rest, &mut record))
+            {
+                rest = &rest[length..];
+                if !self.record(&mut record) {
+                    return false;
+                }
                 continue;
             }
-            if !self.line(line, ascii, &mut record) {
+            let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+            let line = &rest[..end];
+            rest = rest.get(end + 1..).unwrap_or_default();
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if !line.is_empty() && !self.line(line, ascii, &mut record) {
                 return false;
-            }
-            if start > chunk.len() {
-                break;
             }
         }
         true
@@ -232,7 +235,6 @@ impl<'a, S: Sink> Decoder<'a, S> {
             self.tally.refuse(self.line, Refusal::Encoding);
             return true;
         }
-        record.milliseconds = false;
         match layout.decode(line, record) {
             Ok(ragged) => {
                 self.tally.spaces += u64::from(ragged);

@@ -1,7 +1,8 @@
 //! One decoded record, and what one field of it may hold. In: tokens and numbers. Out: checked values by field.
 
+use super::token;
 use crate::flow::{Field, Kind, parse_address};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Why a line is refused. The whole line is: a record with a field missing would be a silent half-truth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -126,6 +127,30 @@ impl Slot {
                 Slot::Number { slot: field.slot(), max: field.kind().max() }
             }
         }
+    }
+
+    /// Reads the token that `rest` begins with into the record and returns its length; `None` if it is not written as
+    /// AWS writes it, or ends too near to the end of `rest`.
+    #[inline(always)]
+    pub(super) fn read<'a>(self, record: &mut Record<'a>, rest: &'a [u8]) -> Option<usize> {
+        match self {
+            Slot::Address(slot) => {
+                if let Some((bits, length)) = token::ipv4(rest) {
+                    record.addresses[slot] = Some(IpAddr::V4(Ipv4Addr::from_bits(bits)));
+                    return Some(length);
+                }
+            }
+            Slot::Number { .. } | Slot::Time(_) => {
+                if let Some((number, length)) = token::number(rest) {
+                    self.put_number(record, Some(number)).ok()?;
+                    return Some(length);
+                }
+            }
+            Slot::Text(_) | Slot::Extra(_) | Slot::Skip => {}
+        }
+        let length = token::text(rest).filter(|&length| length > 0)?;
+        self.put(record, &rest[..length]).ok()?;
+        Some(length)
     }
 
     /// Checks a token and puts it into the record. `-`, the whole token, is null.

@@ -64,8 +64,13 @@ impl Layout {
     /// Whether a later line is a header again, as where files were concatenated: most of its tokens are field names.
     #[inline]
     pub fn is_header(line: &[u8]) -> bool {
-        // No record begins with a lower-case letter but one that begins with an id, a name or a tag.
-        matches!(line.first(), Some(b'a'..=b'z' | b'$')) && Layout::names_fields(line)
+        Layout::may_be_header(line) && Layout::names_fields(line)
+    }
+
+    /// Whether a line may be a header by its first byte: few records begin with an id, a name or a tag.
+    #[inline]
+    pub fn may_be_header(line: &[u8]) -> bool {
+        matches!(line.first(), Some(b'a'..=b'z' | b'$'))
     }
 
     #[cold]
@@ -74,54 +79,39 @@ impl Layout {
             .is_some_and(|names| 2 * names.iter().filter(|name| Field::find(name).is_some()).count() > names.len())
     }
 
+    /// Decodes the line that `rest` begins with, if it is written as AWS writes it: single spaces, a line feed, nothing
+    /// unusual in between. Returns its length with the line feed.
+    ///
+    /// `None` says nothing of the line: [`Layout::decode`] must look at it. The record must not be used then.
+    #[inline]
+    pub fn decode_plain<'a>(&self, rest: &'a [u8], record: &mut Record<'a>) -> Option<usize> {
+        let (last, slots) = self.slots.split_last()?;
+        let mut at = 0;
+        for slot in slots {
+            at += slot.read(record, rest.get(at..)?)?;
+            if *rest.get(at)? != b' ' {
+                return None;
+            }
+            at += 1;
+        }
+        at += last.read(record, rest.get(at..)?)?;
+        (*rest.get(at)? == b'\n').then_some(at + 1)
+    }
+
     /// Decodes one line into `record`. Returns whether spaces were irregular (runs, leading, trailing).
     ///
     /// `line` has no line end. After a refusal the record holds a part of the line and must not be used.
     #[inline]
     pub fn decode<'a>(&self, line: &'a [u8], record: &mut Record<'a>) -> Result<bool, Refusal> {
-        let mut rest = line;
-        for &slot in &self.slots {
-            let end = token_end(rest);
-            if end == 0 {
-                return self.decode_ragged(line, record);
-            }
-            slot.put(record, &rest[..end])?;
-            rest = rest.get(end + 1..).unwrap_or_default();
-        }
-        // The last token must have ended the line: a space behind it means more fields, or a trailing space.
-        if rest.is_empty() && line.last() != Some(&b' ') { Ok(false) } else { self.decode_ragged(line, record) }
-    }
-
-    /// Decodes a line whose tokens are not parted by single spaces.
-    #[cold]
-    fn decode_ragged<'a>(&self, line: &'a [u8], record: &mut Record<'a>) -> Result<bool, Refusal> {
         let mut tokens = line.split(|&byte| byte == b' ').filter(|token| !token.is_empty());
+        let mut length = 0;
         for &slot in &self.slots {
-            slot.put(record, tokens.next().ok_or(Refusal::FieldCount)?)?;
+            let token = tokens.next().ok_or(Refusal::FieldCount)?;
+            slot.put(record, token)?;
+            length += token.len() + 1;
         }
-        if tokens.next().is_some() { Err(Refusal::FieldCount) } else { Ok(true) }
+        if tokens.next().is_some() { Err(Refusal::FieldCount) } else { Ok(length != line.len() + 1) }
     }
-}
-
-/// Length of the token that `text` begins with: up to the first space or to the end.
-///
-/// Eight bytes at a time: a space turns to zero under exclusive or, and the lowest zero byte of a word is found by the
-/// borrow that subtracting one from each byte leaves.
-#[inline(always)]
-fn token_end(text: &[u8]) -> usize {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
-    const SPACES: u64 = u64::from_ne_bytes([b' '; 8]);
-    let mut at = 0;
-    while let Some(word) = text[at..].first_chunk::<8>() {
-        let word = u64::from_le_bytes(*word) ^ SPACES;
-        let zeros = word.wrapping_sub(ONES) & !word & HIGH;
-        if zeros != 0 {
-            return at + (zeros.trailing_zeros() / 8) as usize;
-        }
-        at += 8;
-    }
-    text[at..].iter().position(|&byte| byte == b' ').map_or(text.len(), |offset| at + offset)
 }
 
 /// The tokens of a line that may be a header: names in lower case, also as `${name}`; `None` if any is not.
@@ -201,16 +191,43 @@ mod tests {
         assert!(!Layout::is_header(b"web region prod"), "tags that happen to be field names");
     }
 
+    const TOKENS: [&str; 12] = [
+        "2",
+        "-",
+        "10.0.0.1",
+        "2001:db8::1",
+        "443",
+        "65536",
+        "1512564058",
+        "1512564058000",
+        "ACCEPT",
+        "A\r",
+        "007",
+        "",
+    ];
+
     proptest! {
         #[test]
-        fn the_first_space_ends_a_token(text in "[ -~]{0,40}") {
-            prop_assert_eq!(token_end(text.as_bytes()), text.find(' ').unwrap_or(text.len()));
+        fn a_plain_line_reads_as_the_careful_reader_reads_it(
+            tokens in prop::collection::vec(prop::sample::select(TOKENS.as_slice()), 4..7),
+            space in prop::sample::select([" ", " ", " ", "  ", "\t"].as_slice()),
+        ) {
+            let line = tokens.join(space);
+            let layout = Layout::parse_header(b"version srcaddr srcport start action", &[]).unwrap();
+            let text = format!("{line}\nnext line and more");
+            let (mut plain, mut careful) = (Record::new(0), Record::new(0));
+            if let Some(length) = layout.decode_plain(text.as_bytes(), &mut plain) {
+                prop_assert_eq!(length, line.len() + 1);
+                prop_assert_eq!(layout.decode(line.as_bytes(), &mut careful), Ok(false));
+                prop_assert_eq!(format!("{plain:?}"), format!("{careful:?}"));
+            }
         }
 
         #[test]
         fn no_line_panics(line in prop::collection::vec(any::<u8>(), 0..80)) {
             let layout = Layout::parse_header(b"version srcaddr srcport start account-id", &[]).unwrap();
             let _ = layout.decode(&line, &mut Record::new(0));
+            let _ = layout.decode_plain(&line, &mut Record::new(0));
             let _ = Layout::is_header(&line);
             let _ = Layout::parse_header(&line, &[]);
         }

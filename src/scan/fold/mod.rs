@@ -14,8 +14,9 @@ use super::record::Record;
 use crate::flow::{AddressRule, Edge, EdgeKey, Field, PortRule};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::memory_pool::MemoryReservation;
+use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashTable};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hasher};
 use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -90,7 +91,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Fold {
     pub(super) fn new(rules: FoldRules, memory: MemoryReservation) -> Fold {
         let actions = ["-", "ACCEPT", "REJECT"].map(str::to_owned).to_vec();
-        Fold { rules, groups: Mutex::default(), actions: Mutex::new(actions), hasher: RandomState::new(), memory }
+        Fold { rules, groups: Mutex::default(), actions: Mutex::new(actions), hasher: RandomState::default(), memory }
     }
 
     fn group(&self, name: &[u8], account: &[u8], interface: &[u8]) -> Arc<Mutex<Group>> {
@@ -156,7 +157,9 @@ impl Fold {
             | u64::from(key.dstport) << 16
             | u64::from(key.protocol) << 32
             | u64::from(key.action) << 40;
-        self.hasher.hash_one(Words([mix(a, c), mix(b, d) ^ rest]))
+        let mut hasher = self.hasher.build_hasher();
+        [a, b, c, d, rest].into_iter().for_each(|word| hasher.write_u64(word));
+        hasher.finish()
     }
 
     /// The groups by account and interface, and the texts of the actions.
@@ -169,16 +172,6 @@ impl Fold {
         (groups, self.actions.into_inner().unwrap_or_else(PoisonError::into_inner), self.memory)
     }
 }
-
-/// Spreads two words over one: the high half of their product folded onto the low.
-#[inline]
-fn mix(a: u64, b: u64) -> u64 {
-    let product = u128::from(a ^ 0x9E37_79B9_7F4A_7C15) * u128::from(b ^ 0xD1B5_4A32_D192_ED03);
-    product as u64 ^ (product >> 64) as u64
-}
-
-#[derive(Hash)]
-struct Words([u64; 2]);
 
 /// Takes the records of objects, one object after the other, into a fold. One per thread.
 pub(super) struct Folder<'f> {
