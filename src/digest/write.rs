@@ -9,7 +9,7 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, ArrowWriterOptions, compute_leaves};
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
@@ -39,6 +39,9 @@ pub(super) async fn write(
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
         .set_statistics_enabled(EnabledStatistics::Page)
+        // Hardly two edges have the same bytes: a dictionary of them is work for nothing.
+        .set_column_dictionary_enabled("bytes".into(), false)
+        .set_column_encoding("bytes".into(), Encoding::DELTA_BINARY_PACKED)
         .set_max_row_group_row_count(Some(row_group_rows))
         .set_created_by("flowdiff".to_owned())
         .build();

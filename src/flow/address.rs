@@ -52,13 +52,13 @@ fn parse_ipv4(text: &[u8]) -> Option<Ipv4Addr> {
 pub fn text_order(a: IpAddr, b: IpAddr) -> Ordering {
     match (a, b) {
         (IpAddr::V4(a), IpAddr::V4(b)) => ipv4_text_rank(a).cmp(&ipv4_text_rank(b)),
-        _ => Text::of(a).bytes().cmp(Text::of(b).bytes()),
+        _ => AddressText::of(a).as_bytes().cmp(AddressText::of(b).as_bytes()),
     }
 }
 
 /// A number that orders IPv4 addresses as their texts are ordered.
 #[inline]
-pub(crate) fn ipv4_text_rank(address: Ipv4Addr) -> u32 {
+pub(super) fn ipv4_text_rank(address: Ipv4Addr) -> u32 {
     u32::from_be_bytes(address.octets().map(|octet| OCTET_RANK[octet as usize]))
 }
 
@@ -92,25 +92,60 @@ static OCTET_RANK: [u8; 256] = {
     ranks
 };
 
-/// Canonical text of an address on the stack: 45 bytes are the longest, an IPv4-mapped address in full.
-struct Text {
+/// Canonical text of an address (RFC 5952), on the stack: 45 bytes are the longest, an IPv4-mapped address in full.
+#[derive(Clone, Copy, Debug)]
+pub struct AddressText {
     bytes: [u8; 45],
     length: usize,
 }
 
-impl Text {
-    fn of(address: IpAddr) -> Text {
-        let mut text = Text { bytes: [0; 45], length: 0 };
-        write!(text, "{address}").expect("an address is never longer than 45 bytes");
+impl AddressText {
+    /// Writes an address; IPv4 from a table, because edges and rows are full of it.
+    #[inline]
+    pub fn of(address: IpAddr) -> AddressText {
+        let mut text = AddressText { bytes: [0; 45], length: 0 };
+        match address {
+            IpAddr::V4(address) => {
+                for octet in address.octets() {
+                    let (digits, length) = OCTET_TEXT[usize::from(octet)];
+                    text.bytes[text.length..text.length + 4].copy_from_slice(&digits);
+                    text.length += length + 1;
+                }
+                text.length -= 1;
+            }
+            IpAddr::V6(address) => write!(text, "{address}").expect("an address is never longer than 45 bytes"),
+        }
         text
     }
 
-    fn bytes(&self) -> &[u8] {
+    /// The text.
+    #[inline]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(self.as_bytes()).expect("addresses are written in ASCII")
+    }
+
+    fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.length]
     }
 }
 
-impl Write for Text {
+/// The decimal digits of each octet with a dot behind them, and how many digits they are.
+static OCTET_TEXT: [([u8; 4], usize); 256] = {
+    let mut texts = [([0; 4], 0); 256];
+    let mut octet = 0;
+    while octet < 256 {
+        let (hundreds, tens, ones) = (b'0' + octet as u8 / 100, b'0' + octet as u8 / 10 % 10, b'0' + octet as u8 % 10);
+        texts[octet] = match octet {
+            0..10 => ([ones, b'.', 0, 0], 1),
+            10..100 => ([tens, ones, b'.', 0], 2),
+            _ => ([hundreds, tens, ones, b'.'], 3),
+        };
+        octet += 1;
+    }
+    texts
+};
+
+impl Write for AddressText {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
         let end = self.length + text.len();
         self.bytes.get_mut(self.length..end).ok_or(std::fmt::Error)?.copy_from_slice(text.as_bytes());
@@ -155,6 +190,12 @@ mod tests {
         #[test]
         fn order_is_the_order_of_the_texts(a in address(), b in address()) {
             prop_assert_eq!(text_order(a, b), a.to_string().cmp(&b.to_string()));
+        }
+
+        #[test]
+        fn text_is_the_text_of_the_standard_library(address in address()) {
+            let text = AddressText::of(address);
+            prop_assert_eq!(text.as_str(), address.to_string());
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The shapes of the tables: flows, and the three files of a digest (edges, interfaces, objects).
 
+use super::address::ipv4_text_rank;
 use super::{Field, text_order};
 use datafusion::arrow::datatypes::{DataType, Field as Column, Schema, SchemaRef, TimeUnit};
 use std::cmp::Ordering;
@@ -28,6 +29,17 @@ pub struct EdgeKey {
 }
 
 impl EdgeKey {
+    /// A number that orders edges between IPv4 addresses as the texts of both addresses do; `None` for others.
+    #[inline]
+    pub fn ipv4_rank(&self) -> Option<u64> {
+        match (self.srcaddr, self.dstaddr) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                Some(u64::from(ipv4_text_rank(source)) << 32 | u64::from(ipv4_text_rank(destination)))
+            }
+            _ => None,
+        }
+    }
+
     /// Compares as the columns of the edge file compare; `actions` gives the text of each action number.
     pub fn file_order(&self, other: &EdgeKey, actions: &[impl AsRef<str>]) -> Ordering {
         text_order(self.srcaddr, other.srcaddr)

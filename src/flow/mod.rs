@@ -7,7 +7,7 @@ mod port;
 mod protocol;
 mod service;
 
-pub use address::{parse_address, text_order};
+pub use address::{AddressText, parse_address, text_order};
 pub use edge::{EDGE_KEY, Edge, EdgeKey, edges_schema, flows_column, flows_schema, interfaces_schema, objects_schema};
 pub use field::{Field, Kind, TRANSIT_GATEWAY_FIELDS};
 pub use port::{AddressRule, PortRule};

@@ -2,7 +2,7 @@
 
 use super::object::Sink;
 use super::record::Record;
-use crate::flow::{Field, Kind, flows_schema};
+use crate::flow::{AddressText, Field, Kind, flows_schema};
 use crate::source::Object;
 use datafusion::arrow::array::{
     ArrayRef, Int16Builder, Int64Array, Int64Builder, PrimitiveArray, RecordBatch, RecordBatchOptions, StringViewArray,
@@ -10,7 +10,6 @@ use datafusion::arrow::array::{
 };
 use datafusion::arrow::datatypes::{DataType, Field as Column, Schema, SchemaRef};
 use datafusion::error::Result;
-use std::fmt::Write;
 use std::sync::Arc;
 
 /// Schema of `flows` with the unknown fields that the scan keeps, as nullable text behind the others.
@@ -32,7 +31,7 @@ pub(super) struct Rows<'o, F> {
 
 enum Builder {
     Text(Field, StringViewBuilder),
-    Address(Field, StringViewBuilder, String),
+    Address(Field, StringViewBuilder),
     Small(Field, Int16Builder),
     Octet(Field, UInt8Builder),
     Port(Field, UInt16Builder),
@@ -100,7 +99,7 @@ impl Builder {
     fn of(field: Field) -> Builder {
         match field.kind() {
             Kind::Text => Builder::Text(field, StringViewBuilder::new()),
-            Kind::Address => Builder::Address(field, StringViewBuilder::new(), String::new()),
+            Kind::Address => Builder::Address(field, StringViewBuilder::new()),
             Kind::Small => Builder::Small(field, Int16Builder::new()),
             Kind::Octet => Builder::Octet(field, UInt8Builder::new()),
             Kind::Port => Builder::Port(field, UInt16Builder::new()),
@@ -117,12 +116,8 @@ impl Builder {
         match self {
             Builder::Text(field, builder) => builder.append_option(record.text(*field).and_then(utf8)),
             Builder::Extra(index, builder) => builder.append_option(record.extra(*index).and_then(utf8)),
-            Builder::Address(field, builder, text) => match record.address(*field) {
-                Some(address) => {
-                    text.clear();
-                    write!(text, "{address}").expect("writing to a string does not fail");
-                    builder.append_value(&text);
-                }
+            Builder::Address(field, builder) => match record.address(*field) {
+                Some(address) => builder.append_value(AddressText::of(address).as_str()),
                 None => builder.append_null(),
             },
             Builder::Small(field, builder) => builder.append_option(record.number(*field).map(|n| n as i16)),
@@ -138,7 +133,7 @@ impl Builder {
     fn finish(&mut self, object: &Object, rows: usize) -> ArrayRef {
         let constant = |text: &str| Arc::new(StringViewArray::from_iter_values(std::iter::repeat_n(text, rows)));
         match self {
-            Builder::Text(_, builder) | Builder::Address(_, builder, _) | Builder::Extra(_, builder) => {
+            Builder::Text(_, builder) | Builder::Address(_, builder) | Builder::Extra(_, builder) => {
                 Arc::new(builder.finish())
             }
             Builder::Small(_, builder) => Arc::new(builder.finish()),
