@@ -140,10 +140,16 @@ impl Slot {
                     return Some(length);
                 }
             }
-            Slot::Number { .. } | Slot::Time(_) => {
+            Slot::Number { slot, max } => {
                 if let Some((number, length)) = token::number(rest) {
-                    self.put_number(record, Some(number)).ok()?;
-                    return Some(length);
+                    record.numbers[slot] = number;
+                    return (number <= max).then_some(length);
+                }
+            }
+            Slot::Time(slot) => {
+                if let Some((number, length)) = token::number(rest) {
+                    record.numbers[slot] = number;
+                    return (number <= MILLISECONDS_START).then_some(length);
                 }
             }
             Slot::Text(_) | Slot::Extra(_) | Slot::Skip => {}
