@@ -2,8 +2,9 @@
 -- reads:   flows (object_key, line, the fields of an edge, start, end)
 -- params:  $start, $stop  timestamp, UTC, half-open;  $srcaddr, $dstaddr  text;  $port  text, default any;
 --          $protocol  text, default any;  $interface_id  text, default any;  $limit  count, default 100
--- returns: object_key, line and the fields of the record; one row per record whose packet or interface addresses are
---          those of the edge and that has the port on either side
+-- returns: object_key, line (1-based), account_id, interface_id, srcaddr, dstaddr, pkt_srcaddr, pkt_dstaddr, srcport,
+--          dstport, protocol, packets, bytes (octets), start, end, action, tcp_flags, log_status; one row per record
+--          whose packet or interface addresses are those of the edge and that has the port on either side
 -- order:   object_key, line
 SELECT object_key, line, account_id, interface_id, srcaddr, dstaddr, pkt_srcaddr, pkt_dstaddr, srcport, dstport,
        protocol, packets, bytes, start, "end", action, tcp_flags, log_status
