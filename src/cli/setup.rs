@@ -104,7 +104,7 @@ impl Setup {
     }
 
     pub(super) fn listing(&self) -> crate::source::Options {
-        crate::source::Options { listing_concurrency: self.config().source.listing_concurrency }
+        crate::source::Options { listing_concurrency: self.config().source.listing_concurrency, ..Default::default() }
     }
 
     /// A session with `flows` where there is a source, and the tables of the store where there is one.

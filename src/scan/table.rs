@@ -55,7 +55,7 @@ impl FlowsTable {
         FlowsTable {
             source,
             options: options.clone(),
-            listing: *listing,
+            listing: listing.clone(),
             lateness,
             report,
             objects: None,

@@ -1,9 +1,12 @@
 //! Lists a source: walks its folders and leaves out the branches that a selection excludes.
 //!
 //! Down to the day, folders are listed one level at a time, so that whole accounts, regions, years, months, days and
-//! hours are never asked for. A day or hour that the selection wants whole is listed in one sweep. Folders of other
+//! hours are never asked for. A day or hour that the selection wants whole is listed in one sweep. Of a day that it
+//! wants in part, and whose objects lie in it without folders of hours, the pages between are passed over where keys come
+//! in their order ([`super::day`]). Folders of other
 //! services in `AWSLogs` are not entered; folders that the grammar does not know are, wherever flow logs may lie.
 
+use super::day::{Day, PAGE};
 use super::key::{Folder, Place};
 use super::{Listing, Object, ObjectName, Options, Selection, Source};
 use crate::error::{Context, Result};
@@ -13,9 +16,6 @@ use std::collections::BTreeSet;
 
 /// Keys kept to show what else lies in a source.
 const OTHER_SAMPLES: usize = 5;
-
-/// Entries that S3 puts in one answer to a LIST request.
-const PAGE: u64 = 1000;
 
 impl Source {
     /// Lists the objects that `selection` wants, by file time and then key.
@@ -29,8 +29,9 @@ impl Source {
     /// # Errors
     /// What the store says; the message names the source and the folder.
     pub async fn list(&self, selection: &Selection, options: &Options) -> Result<Listing> {
+        let selection = &selection.within(options);
         let mut listing = Listing::default();
-        let walk = Walk { source: self, selection };
+        let walk = Walk { source: self, selection, in_key_order: options.in_key_order };
         let mut waiting = vec![self.root.clone()];
         waiting.retain(|root| !selection.is_empty() && walk.enters(root));
         let mut running = FuturesUnordered::new();
@@ -50,37 +51,83 @@ impl Source {
         });
         Ok(listing)
     }
+
+    /// One of the newest objects of the source, and the LIST requests that it took to find it: the last folder of each
+    /// level first, however many there are beside it. `None` where [`SEARCHED_MAX`] folders hold none.
+    ///
+    /// # Errors
+    /// As [`Source::list`].
+    pub async fn newest(&self, options: &Options) -> Result<(Option<Object>, u64)> {
+        let selection = &Selection::default().within(options);
+        let walk = Walk { source: self, selection, in_key_order: options.in_key_order };
+        let (mut waiting, mut requests) = (vec![self.root.clone()], 0);
+        for _ in 0..SEARCHED_MAX {
+            let Some(folder) = waiting.pop() else { break };
+            let (mut folders, found) = walk.list_level(&folder).await?;
+            requests += found.requests;
+            if let Some(object) = found.objects.into_iter().max_by_key(|object| object.name.file_time) {
+                return Ok((Some(object), requests));
+            }
+            folders.sort_unstable();
+            waiting.extend(folders);
+        }
+        Ok((None, requests))
+    }
 }
+
+/// Folders that are searched for a newest object.
+const SEARCHED_MAX: usize = 64;
 
 /// Decides for each folder of a source whether to enter it, and how to list it.
 struct Walk<'a> {
     source: &'a Source,
     selection: &'a Selection,
+    in_key_order: bool,
 }
 
 impl Walk<'_> {
     /// Lists one folder, or all that is below it where nothing there can be left out. Returns the folders to go on to.
     async fn list_folder(&self, path: Path) -> Result<(Vec<Path>, Listing)> {
-        let Walk { source, selection } = self;
-        let mut found = Listing::default();
-        let mut folders = Vec::new();
-        let doing = || format!("list {} in {}", if path.is_root() { "/" } else { path.as_ref() }, source.url);
-        let mut entries = 0;
+        let Walk { source, selection, in_key_order } = self;
         if self.wants_whole(&path) {
+            let mut found = Listing::default();
+            let mut entries = 0;
             let mut metas = source.store.list(Some(&path));
-            while let Some(meta) = metas.try_next().await.context(doing)? {
+            while let Some(meta) = metas.try_next().await.context(|| self.doing(&path))? {
                 entries += 1;
                 found.take(meta, selection);
             }
-        } else {
-            let level = source.store.list_with_delimiter(Some(&path)).await.context(doing)?;
-            entries += (level.objects.len() + level.common_prefixes.len()) as u64;
-            level.objects.into_iter().for_each(|meta| found.take(meta, selection));
-            folders = level.common_prefixes;
-            folders.retain(|folder| self.enters(folder));
+            found.requests = requests(entries);
+            return Ok((Vec::new(), found));
         }
-        found.requests = entries.div_ceil(PAGE).max(1);
+        if *in_key_order && self.read(&path).place == Place::Day {
+            let mut day = Day::new(&path, selection);
+            let metas = day.list(&source.store).await.context(|| self.doing(&path))?;
+            let mut found = Listing { requests: day.requests, ..Listing::default() };
+            if let Some(metas) = metas {
+                metas.into_iter().for_each(|meta| found.take(meta, selection));
+                return Ok((Vec::new(), found));
+            }
+            let (folders, mut level) = self.list_level(&path).await?;
+            level.requests += found.requests;
+            return Ok((folders, level));
+        }
+        self.list_level(&path).await
+    }
+
+    /// Lists one level of folders.
+    async fn list_level(&self, path: &Path) -> Result<(Vec<Path>, Listing)> {
+        let mut found = Listing::default();
+        let level = self.source.store.list_with_delimiter(Some(path)).await.context(|| self.doing(path))?;
+        found.requests = requests((level.objects.len() + level.common_prefixes.len()) as u64);
+        level.objects.into_iter().for_each(|meta| found.take(meta, self.selection));
+        let mut folders = level.common_prefixes;
+        folders.retain(|folder| self.enters(folder));
         Ok((folders, found))
+    }
+
+    fn doing(&self, path: &Path) -> String {
+        format!("list {} in {}", if path.is_root() { "/" } else { path.as_ref() }, self.source.url)
     }
 
     /// Whether wanted objects may lie in a folder.
@@ -117,6 +164,11 @@ impl Walk<'_> {
             _ => Folder::of(path.as_ref()),
         }
     }
+}
+
+/// LIST requests that so many entries take.
+fn requests(entries: u64) -> u64 {
+    entries.div_ceil(PAGE as u64).max(1)
 }
 
 impl Listing {
@@ -353,6 +405,7 @@ mod tests {
             names in prop::collection::vec((object_name(), 0..5usize, "(a/|b/AWSLogs/)?"), 0..60),
             selection in selection(),
             listing_concurrency in 0..4usize,
+            in_key_order in any::<bool>(),
         ) {
             let source = source(names.iter().enumerate().map(|(n, (name, layout, prefix))| {
                 let key = name.key(prefix, Layout::ALL[layout % 4], &n.to_string());
@@ -363,7 +416,7 @@ mod tests {
             }));
             let full = list(&source, &Selection::default());
             prop_assert_eq!(full.objects.len(), names.len());
-            let pruned = block_on(source.list(&selection, &Options { listing_concurrency })).unwrap();
+            let pruned = block_on(source.list(&selection, &Options { listing_concurrency, in_key_order, ..Options::default() })).unwrap();
             let filtered: Vec<_> = full.objects.into_iter().filter(|object| selection.wants(&object.name)).collect();
             prop_assert_eq!(pruned.objects, filtered);
         }

@@ -1,6 +1,7 @@
 //! Which objects hold the flows of a time range. In: a store and a selection. Out: objects, by their keys alone.
 //! Knows nothing of what is in an object.
 
+mod day;
 mod key;
 mod list;
 
@@ -24,16 +25,22 @@ pub struct Source {
 }
 
 /// How sources are listed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// LIST requests under way at once; default 16, 0 counts as 1. More helps where a range spans many accounts,
     /// regions and days; S3 answers thousands a second for each prefix.
     pub listing_concurrency: usize,
+    /// Accounts that are looked at; all if empty. Goes with what a selection wants.
+    pub accounts: Vec<String>,
+    /// Regions that are looked at; all if empty.
+    pub regions: Vec<String>,
+    /// Whether the store lists keys in their order, as S3 does: then what lies between is passed over in long days.
+    pub in_key_order: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { listing_concurrency: 16 }
+        Options { listing_concurrency: 16, accounts: Vec::new(), regions: Vec::new(), in_key_order: false }
     }
 }
 
@@ -71,6 +78,20 @@ impl Selection {
             && among(&self.accounts, &name.account)
             && among(&self.regions, &name.region)
             && among(&self.flow_logs, &name.flow_log)
+    }
+
+    /// What both this selection and the accounts and regions of `options` want.
+    fn within(&self, options: &Options) -> Selection {
+        let both = |wanted: &Option<BTreeSet<String>>, only: &[String]| match wanted {
+            _ if only.is_empty() => wanted.clone(),
+            None => Some(only.iter().cloned().collect()),
+            Some(wanted) => Some(only.iter().filter(|value| wanted.contains(*value)).cloned().collect()),
+        };
+        Selection {
+            accounts: both(&self.accounts, &options.accounts),
+            regions: both(&self.regions, &options.regions),
+            ..self.clone()
+        }
     }
 
     /// Whether it contradicts itself: no object can be wanted, and nothing needs to be listed.
