@@ -2,7 +2,7 @@
 
 use super::Options;
 use super::report::{Outcome, Report};
-use crate::error::{Context, Error, ErrorKind, Result};
+use crate::error::{Context, ErrorKind, Result};
 use crate::source::Object;
 use bytes::Bytes;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -11,6 +11,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Semaphores count in KiB, so that 32 bits are enough.
 const PERMIT_BYTES: u64 = 1024;
+
+/// How often a body that is damaged is asked for.
+pub(in crate::scan) const FETCHES: usize = 2;
 
 /// Hands out the right to hold bodies.
 #[derive(Debug)]
@@ -26,7 +29,7 @@ pub(in crate::scan) struct Prefetch {
 #[derive(Debug)]
 pub(in crate::scan) struct Body {
     pub(in crate::scan) bytes: Bytes,
-    _room: Option<Room>,
+    pub(in crate::scan) room: Option<Room>,
 }
 
 /// Room for one body; given back when dropped.
@@ -72,7 +75,8 @@ impl Prefetch {
         u32::try_from(object.size / PERMIT_BYTES + 1).unwrap_or(u32::MAX).min(self.bytes_max)
     }
 
-    /// Fetches a body. `None` if the object was set aside instead: too large, or gone since it was listed.
+    /// Fetches a body, once more if it ends early. `None` if the object was set aside instead: too large, gone since it
+    /// was listed, or cut short twice.
     ///
     /// # Errors
     /// What the store says of a request that failed for another reason; the object is not at fault then.
@@ -88,17 +92,32 @@ impl Prefetch {
             report.ended(object, Outcome::SetAside(reason));
             return Ok(None);
         }
-        let body = async { store.get(&object.location).await?.bytes().await };
-        match body.await.map_err(Error::from) {
-            Ok(bytes) => {
-                report.fetched(bytes.len() as u64);
-                Ok(Some(Body { bytes, _room: room }))
+        let mut cut = String::new();
+        for _ in 0..FETCHES {
+            match fetch_once(store, object, report).await {
+                Ok(Ok(bytes)) => return Ok(Some(Body { bytes, room })),
+                Ok(Err(reason)) => cut = reason,
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    report.ended(object, Outcome::SetAside("gone since it was listed".to_owned()));
+                    return Ok(None);
+                }
+                Err(error) => return Err(error).context(|| format!("read object {}", object.location)),
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                report.ended(object, Outcome::SetAside("gone since it was listed".to_owned()));
-                Ok(None)
-            }
-            Err(error) => Err(error).context(|| format!("read object {}", object.location)),
         }
+        report.ended(object, Outcome::SetAside(format!("{cut}, fetched {FETCHES} times")));
+        Ok(None)
     }
+}
+
+/// Fetches a body. The inner error says how it ended early; the outer one that the store gave none.
+async fn fetch_once(store: &Arc<dyn ObjectStore>, object: &Object, report: &Report) -> Result<Result<Bytes, String>> {
+    let answer = store.get(&object.location).await?;
+    let size = answer.meta.size;
+    let body = answer.bytes().await;
+    report.fetched(body.as_ref().map_or(0, |bytes| bytes.len() as u64));
+    Ok(match body {
+        Ok(bytes) if bytes.len() as u64 == size => Ok(bytes),
+        Ok(bytes) => Err(format!("ends after {} of {size} bytes", bytes.len())),
+        Err(error) => Err(format!("ends early: {error}")),
+    })
 }

@@ -300,6 +300,11 @@ impl<'a, S: Sink> Decoder<'a, S> {
     }
 }
 
+/// Whether the reason of a set-aside object is that its bytes are damaged, so that another fetch may give better ones.
+pub(super) fn is_damage(reason: &str) -> bool {
+    reason.starts_with("damaged ")
+}
+
 /// Whether the reason of a set-aside object only says that it is another kind of log, which nobody misses here.
 pub fn is_other_log(reason: &str) -> bool {
     reason == TRANSIT_GATEWAY

@@ -1,7 +1,7 @@
 //! The scan as DataFusion knows it: a `FileSource` in the standard `DataSourceExec`, one object a unit of work.
 
 use super::Options;
-use super::fetch::Prefetch;
+use super::fetch::{Body, FETCHES, Prefetch};
 use super::fold::FoldRules;
 use super::inflate::Inflater;
 use super::object::{self, Spec};
@@ -64,16 +64,35 @@ impl Shared {
         Shared { spec, prefetch: Prefetch::new(options), report, summary, fold, inflaters: Mutex::default() }
     }
 
-    /// Decodes an object with a reused inflater and reports how it ended.
-    pub(super) fn decode(&self, object: &Object, body: &bytes::Bytes, sink: &mut impl object::Sink) {
+    /// Decodes an object with a reused inflater and reports how it ended. Damaged bytes are fetched once more: nothing of
+    /// them has reached the sink. Blocks, so it is for threads that may.
+    pub(super) fn decode(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        object: &Object,
+        body: Body,
+        sink: &mut impl object::Sink,
+    ) {
         let pool = || self.inflaters.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut inflater = pool().pop().unwrap_or_default();
-        let outcome = match object::decode(&mut inflater, object, body, &self.spec, sink) {
-            Ok(tally) => Outcome::Read(tally),
-            Err(reason) => Outcome::SetAside(reason),
-        };
+        let mut decoded = object::decode(&mut inflater, object, &body.bytes, &self.spec, sink);
+        if let Err(reason) = &decoded
+            && object::is_damage(reason)
+        {
+            let again = self.prefetch.fetch(store, object, body.room, &self.report);
+            decoded = match tokio::runtime::Handle::current().block_on(again) {
+                Ok(Some(body)) => object::decode(&mut inflater, object, &body.bytes, &self.spec, sink)
+                    .map_err(|reason| format!("{reason}; fetched {FETCHES} times")),
+                // It has been set aside for a reason of its own.
+                Ok(None) => {
+                    pool().push(inflater);
+                    return;
+                }
+                Err(error) => Err(format!("{reason}; fetched again: {error}")),
+            };
+        }
         pool().push(inflater);
-        self.report.ended(object, outcome);
+        self.report.ended(object, decoded.map_or_else(Outcome::SetAside, Outcome::Read));
     }
 }
 
@@ -177,16 +196,16 @@ impl FileOpener for FlowOpener {
             let object = object.clone();
             async move { shared.prefetch.fetch(&store, &object, room, &shared.report).await }
         };
-        let (shared, schema) = (self.shared.clone(), self.schema.clone());
+        let (shared, schema, store) = (self.shared.clone(), self.schema.clone(), self.store.clone());
         let (columns, batch_rows) = (self.columns.clone(), self.batch_rows);
-        let decoded = move |body: Option<super::fetch::Body>| {
+        let decoded = move |body: Option<Body>| {
             let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
             if let Some(body) = body {
                 tokio::task::spawn_blocking(move || {
                     let send = |batch| sender.blocking_send(batch).is_ok();
                     match Rows::new(&schema, &columns, &object, batch_rows, send) {
                         Ok(mut rows) => {
-                            shared.decode(&object, &body.bytes, &mut rows);
+                            shared.decode(&store, &object, body, &mut rows);
                             rows.finish();
                         }
                         Err(error) => {

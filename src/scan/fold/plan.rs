@@ -197,13 +197,13 @@ async fn fold_objects(
     let receiver = Arc::new(Mutex::new(receiver));
     let workers: Vec<_> = (0..threads)
         .map(|_| {
-            let (fold, shared, receiver) = (fold.clone(), shared.clone(), receiver.clone());
+            let (fold, shared, receiver, store) = (fold.clone(), shared.clone(), receiver.clone(), store.clone());
             tokio::task::spawn_blocking(move || {
                 let mut folder = Folder::new(&fold);
                 loop {
                     let next = super::lock(&receiver).blocking_recv();
                     let Some((object, body)) = next else { break };
-                    shared.decode(&object, &body.bytes, &mut folder);
+                    shared.decode(&store, &object, body, &mut folder);
                     if folder.error.is_some() {
                         break;
                     }
