@@ -1,6 +1,11 @@
 //! Settings: each stage's options put together. In: a file, the environment, arguments. Out: one checked [`Config`].
 //! Nobody reads the environment further in; it comes as an argument.
 
+mod environment;
+mod sides;
+
+pub use sides::{SourceOptions, StoreOptions};
+
 use crate::error::{Context, Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -15,6 +20,10 @@ pub struct Config {
     pub source: SourceOptions,
     /// Where digests are.
     pub store: StoreOptions,
+    /// How AWS is reached.
+    pub aws: crate::aws::Options,
+    /// What requests cost.
+    pub prices: crate::aws::Prices,
     /// How objects are read.
     pub scan: crate::scan::Options,
     /// What SQL may use.
@@ -27,38 +36,6 @@ pub struct Config {
     pub queries: QueryOptions,
     /// What is logged.
     pub log: LogOptions,
-}
-
-/// Where flow logs are and how they are listed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct SourceOptions {
-    /// A folder, `file://` or `s3://bucket/prefix`; no default.
-    pub url: Option<String>,
-    /// LIST requests under way at once.
-    pub listing_concurrency: usize,
-}
-
-impl Default for SourceOptions {
-    fn default() -> Self {
-        SourceOptions { url: None, listing_concurrency: crate::source::Options::default().listing_concurrency }
-    }
-}
-
-/// Where digests are.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct StoreOptions {
-    /// A folder, `file://` or `s3://bucket/prefix`.
-    pub url: String,
-    /// Publish to a store without put-if-absent, knowing that nobody else writes to it.
-    pub single_writer: bool,
-}
-
-impl Default for StoreOptions {
-    fn default() -> Self {
-        StoreOptions { url: "flowdiff-digests".to_owned(), single_writer: false }
-    }
 }
 
 /// The user's own query files.
@@ -103,12 +80,15 @@ pub struct Loaded {
     pub config: Config,
     /// `section.key` to what set it; a key that is not here has its default.
     pub origins: BTreeMap<String, String>,
+    /// What was set and has no effect, to be told.
+    pub notes: Vec<String>,
 }
 
 /// Prefix of the environment's names: `FLOWDIFF__SESSION__THREADS`.
 const PREFIX: &str = "FLOWDIFF__";
 
-/// Layers the settings: defaults, then the file, then the environment, then flags (`section.key` and text).
+/// Layers the settings: defaults, then the file, then the environment (names that others gave first, our own over
+/// them), then flags (`section.key` and text).
 ///
 /// # Errors
 /// `Invalid` naming the layer for a key that does not exist or a value of the wrong type.
@@ -122,6 +102,10 @@ pub fn load(file: Option<&Path>, environment: &BTreeMap<String, String>, flags: 
         })?;
         layer(&mut merged, &mut origins, table, &file.display().to_string())?;
     }
+    let (settings, notes) = environment::translate(environment);
+    for (name, key, value) in settings {
+        layer(&mut merged, &mut origins, nested(key, value)?, &name)?;
+    }
     for (name, text) in environment.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
         let key = name[PREFIX.len()..].to_lowercase().replace("__", ".");
         layer(&mut merged, &mut origins, nested(&key, parse_value(text))?, name)?;
@@ -132,7 +116,7 @@ pub fn load(file: Option<&Path>, environment: &BTreeMap<String, String>, flags: 
     let config = Value::Table(merged).try_into().map_err(|error: toml::de::Error| {
         Error::invalid(error.message().to_owned()).with_hint("`flowdiff config show` lists the settings")
     })?;
-    Ok(Loaded { config, origins })
+    Ok(Loaded { config, origins, notes })
 }
 
 /// Puts one layer over the others, checking it alone so that an error names its origin.

@@ -138,6 +138,14 @@ impl<T, E: Into<Error>> Context<T> for Result<T, E> {
 impl From<object_store::Error> for Error {
     fn from(error: object_store::Error) -> Self {
         use object_store::Error as Store;
+        let error = match error {
+            // An error of ours that travelled through a store.
+            Store::Generic { store, source } => match source.downcast::<Error>() {
+                Ok(ours) => return *ours,
+                Err(source) => Store::Generic { store, source },
+            },
+            error => error,
+        };
         let kind = match &error {
             Store::NotFound { .. } => ErrorKind::NotFound,
             Store::AlreadyExists { .. } | Store::Precondition { .. } => ErrorKind::Conflict,

@@ -7,10 +7,12 @@
 //! source ─► scan ─► digest ─► catalog ─► diff ─► cli
 //! ```
 //!
-//! `flow` and `window` hold what a flow and a window are; `session` sets DataFusion up once for all of them.
+//! `flow` and `window` hold what a flow and a window are; `session` sets DataFusion up once for all of them; `aws` finds
+//! credentials and opens buckets.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod aws;
 pub mod catalog;
 pub mod cli;
 pub mod clock;

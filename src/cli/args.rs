@@ -69,6 +69,33 @@ pub struct Global {
     /// Whose addresses make an edge: packet or interface.
     #[arg(long, global = true, value_name = "RULE")]
     pub addresses: Option<String>,
+    /// Write to a store without put-if-absent, knowing that nobody else does.
+    #[arg(long, global = true)]
+    pub single_writer: bool,
+    /// How AWS is reached.
+    #[command(flatten)]
+    pub aws: Aws,
+}
+
+/// Options of access to AWS; what is not given is found as the AWS command line finds it.
+#[derive(Clone, Debug, Default, ClapArgs)]
+#[command(next_help_heading = "AWS")]
+pub struct Aws {
+    /// Profile of the shared config and credentials files.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// Region of the buckets; S3 is asked where none is known.
+    #[arg(long, global = true, value_name = "REGION")]
+    pub region: Option<String>,
+    /// Endpoint of a server other than AWS.
+    #[arg(long, global = true, value_name = "URL")]
+    pub endpoint_url: Option<String>,
+    /// Send unsigned requests, for public buckets.
+    #[arg(long, global = true)]
+    pub no_sign_request: bool,
+    /// Agree to pay for requests to other people's buckets.
+    #[arg(long, global = true)]
+    pub requester_pays: bool,
 }
 
 /// When to do what only a terminal needs.
@@ -105,8 +132,11 @@ pub enum Command {
         #[arg(long)]
         force: bool,
         /// Print the plan that folds the edges, and build nothing.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "dry_run")]
         explain: bool,
+        /// Tell how many objects, bytes, requests and dollars it would take, and read nothing.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Show what is published, and how complete it is.
     Windows {
@@ -150,6 +180,8 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Check settings, source and store, and say what is wrong and how to mend it.
     Check,
+    /// Print the least IAM policy for the source and the store.
+    IamPolicy,
     /// Settings.
     Config {
         /// What to do with them.

@@ -3,7 +3,9 @@
 mod args;
 mod check;
 mod demo;
+mod estimate;
 mod explain;
+mod iam_policy;
 mod output;
 mod prompt;
 mod setup;
@@ -39,13 +41,19 @@ pub async fn run(args: Args, environment: BTreeMap<String, String>) -> Result<u8
         _ => {}
     }
     let setup = Setup::new(&args.global, &environment)?;
-    match args.command {
+    let ended = run_command(&setup, args.command).await;
+    setup.tell_usage();
+    ended
+}
+
+async fn run_command(setup: &Setup, command: Command) -> Result<u8> {
+    match command {
         Command::Config { command: ConfigCommand::Show { origin } } => {
             setup.print(&crate::config::show(&setup.loaded, origin)?)?;
         }
-        Command::Demo { dir } => demo::run(&setup, &dir).await?,
-        Command::Sql(sql) => return sql_command(&setup, sql).await,
-        Command::Query { list: true, .. } => list_queries(&setup)?,
+        Command::Demo { dir } => demo::run(setup, &dir).await?,
+        Command::Sql(sql) => return sql_command(setup, sql).await,
+        Command::Query { list: true, .. } => list_queries(setup)?,
         Command::Query { name, param, .. } => {
             let name =
                 name.ok_or_else(|| Error::invalid("which query?").with_hint("`flowdiff query --list` names them"))?;
@@ -57,10 +65,12 @@ pub async fn run(args: Args, environment: BTreeMap<String, String>) -> Result<u8
             let frame = session.plan_query(&query, &params(&param)?, setup.clock.now()).await?;
             setup.write_frame(frame).await?;
         }
-        Command::Digest { window, force, explain } => {
+        Command::Digest { window, force, explain, dry_run } => {
             let window = setup.window(&window)?;
             let builder = setup.builder()?;
-            if explain {
+            if dry_run {
+                setup.print(&estimate::estimate(setup, &builder, &window).await?)?;
+            } else if explain {
                 setup.print(&builder.explain(&window).await?)?;
             } else {
                 setup.build(&builder, &window, force).await?;
@@ -89,9 +99,10 @@ pub async fn run(args: Args, environment: BTreeMap<String, String>) -> Result<u8
             let manifest = setup.digest(&setup.window(&window)?, no_build).await?;
             setup.write(setup.edges(&manifest).await?, Format::Dot).await?;
         }
-        Command::Diff(diff) => return diff_command(&setup, diff).await,
-        Command::Explain(explain) => explain::run(&setup, explain).await?,
-        Command::Check => return check::run(&setup).await,
+        Command::Diff(diff) => return diff_command(setup, diff).await,
+        Command::Explain(explain) => explain::run(setup, explain).await?,
+        Command::Check => return check::run(setup).await,
+        Command::IamPolicy => setup.print(&iam_policy::policy(setup)?)?,
         Command::Completions { .. } | Command::Man => {}
     }
     Ok(0)

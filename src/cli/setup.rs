@@ -2,6 +2,7 @@
 
 use super::args::{Global, When};
 use super::output::{Format, OutputFile, OutputOptions};
+use crate::aws::Usage;
 use crate::catalog::{self, Catalog, FileKind, Manifest};
 use crate::clock::Clock;
 use crate::config::{Config, Loaded};
@@ -9,7 +10,7 @@ use crate::diff::printable;
 use crate::digest::Builder;
 use crate::error::{Error, Result};
 use crate::scan::{FlowsTable, Report};
-use crate::session::{Session, open_location};
+use crate::session::{Location, Session, open_location};
 use crate::source::Source;
 use crate::window::Window;
 use datafusion::execution::SendableRecordBatchStream;
@@ -26,6 +27,8 @@ pub(super) struct Setup {
     pub(super) loaded: Loaded,
     pub(super) clock: Clock,
     pub(super) report: Arc<Report>,
+    /// What was asked of S3.
+    pub(super) usage: Arc<Usage>,
     format: Option<Format>,
     output: Option<PathBuf>,
     progress: When,
@@ -42,6 +45,12 @@ impl Setup {
             ("session.threads", global.threads.map(|threads| threads.to_string())),
             ("digest.port_rule", global.port_rule.clone()),
             ("digest.addresses", global.addresses.clone()),
+            ("store.single_writer", global.single_writer.then(|| "true".to_owned())),
+            ("aws.profile", global.aws.profile.clone()),
+            ("aws.region", global.aws.region.clone()),
+            ("aws.endpoint_url", global.aws.endpoint_url.clone()),
+            ("aws.no_sign_request", global.aws.no_sign_request.then(|| "true".to_owned())),
+            ("aws.requester_pays", global.aws.requester_pays.then(|| "true".to_owned())),
         ]
         .into_iter()
         .filter_map(|(key, value)| Some((key, value?)))
@@ -55,10 +64,12 @@ impl Setup {
             When::Never => false,
         };
         crate::telemetry::init(&loaded.config.log, colors)?;
+        loaded.notes.iter().for_each(|note| tracing::warn!("{note}"));
         Ok(Setup {
             loaded,
             clock: Clock::system(),
             report: Report::new(),
+            usage: Arc::default(),
             format: global.format,
             output: global.output.clone(),
             progress: global.progress,
@@ -70,7 +81,8 @@ impl Setup {
         let mut loaded = self.loaded.clone();
         loaded.config.source.url = Some(source.to_owned());
         loaded.config.store.url = store.to_owned();
-        Setup { loaded, report: Report::new(), format: self.format, output: self.output.clone(), ..*self }
+        let usage = self.usage.clone();
+        Setup { loaded, report: Report::new(), usage, format: self.format, output: self.output.clone(), ..*self }
     }
 
     pub(super) fn config(&self) -> &Config {
@@ -87,24 +99,28 @@ impl Setup {
         Ok(window)
     }
 
-    pub(super) fn source(&self) -> Result<Source> {
+    pub(super) fn source_location(&self) -> Result<Location> {
         let url = self.config().source.url.as_deref().ok_or_else(|| {
             Error::invalid("no source: flowdiff does not know where the flow logs are")
                 .with_hint("give --source with a folder or s3://bucket/prefix, or set source.url")
         })?;
-        open_location(url, false).map(Source::from)
+        open_location(url, false, &self.config().source_access(self.clock, &self.usage))
+    }
+
+    pub(super) fn store_location(&self, create: bool) -> Result<Location> {
+        open_location(&self.config().store.url, create, &self.config().store_access(self.clock, &self.usage))
+    }
+
+    pub(super) fn source(&self) -> Result<Source> {
+        self.source_location().map(Source::from)
     }
 
     pub(super) fn catalog(&self, create: bool) -> Result<Catalog> {
-        open_location(&self.config().store.url, create).map(Catalog::from)
+        self.store_location(create).map(Catalog::from)
     }
 
     pub(super) fn session(&self) -> Result<Session> {
         Session::new(&self.config().session)
-    }
-
-    pub(super) fn listing(&self) -> crate::source::Options {
-        crate::source::Options { listing_concurrency: self.config().source.listing_concurrency, ..Default::default() }
     }
 
     /// A session with `flows` where there is a source, and the tables of the store where there is one.
@@ -115,7 +131,7 @@ impl Setup {
             let flows = FlowsTable::new(
                 self.source()?,
                 &config.scan,
-                &self.listing(),
+                &config.source.listing(),
                 config.digest.lateness,
                 self.report.clone(),
             );
@@ -138,7 +154,7 @@ impl Setup {
             catalog: self.catalog(true)?,
             session: self.session()?,
             scan: config.scan.clone(),
-            listing: self.listing(),
+            listing: config.source.listing(),
             options: config.digest.clone(),
             clock: self.clock,
         })
@@ -165,7 +181,7 @@ impl Setup {
                 format!("store {} overwrites what put-if-absent must not", builder.catalog.url),
             )
             .with_hint(
-                "use a store with conditional writes, or set store.single_writer = true if nobody else writes",
+                "use a store with conditional writes, or say --single-writer if nobody else writes to this one",
             ));
         }
         let report = Report::of_objects();
@@ -273,6 +289,14 @@ impl Setup {
         }
         for sample in figures.set_aside_samples.iter().chain(&figures.refused_samples) {
             self.note(&format!("  {}", printable(sample)));
+        }
+    }
+
+    /// Says what was asked of S3, if anything, and what it costs.
+    pub(super) fn tell_usage(&self) {
+        if !self.usage.is_empty() {
+            let dollars = self.usage.dollars(&self.config().prices);
+            self.note(&format!("S3: {}, about ${dollars:.6}", self.usage));
         }
     }
 

@@ -98,6 +98,27 @@ pub struct Built {
     pub is_new: bool,
 }
 
+/// What a digest would take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Estimate {
+    /// Objects to read.
+    pub objects: u64,
+    /// Their stored bytes.
+    pub bytes: u64,
+    /// LIST requests, those of the estimate included.
+    pub list_requests: u64,
+    /// GET requests; a fold that does not fit the memory doubles them.
+    pub get_requests: u64,
+    /// PUT requests; a file of more than 8 MiB takes one for each part.
+    pub put_requests: u64,
+}
+
+/// What publishing a first version to a store in use takes: the versions of the window are listed; the rules are read
+/// twice; a probe is put twice, then three files and the manifest.
+const CATALOG_LISTS: u64 = 1;
+const CATALOG_GETS: u64 = 2;
+const CATALOG_PUTS: u64 = 6;
+
 impl Builder {
     /// Builds and publishes the digest of `window`.
     ///
@@ -132,6 +153,19 @@ impl Builder {
         let plan =
             self.plan("edges", window, in_reach(&listing, window, &self.options), &report, self.options.fold).await?;
         Ok(displayable(plan.1.as_ref()).indent(false).to_string())
+    }
+
+    /// What building the digest of `window` would take, from the listing alone: no object is read.
+    pub async fn estimate(&self, window: &Window) -> Result<Estimate> {
+        let listing = self.list(window, &Report::new()).await?;
+        let objects = in_reach(&listing, window, &self.options);
+        Ok(Estimate {
+            objects: objects.len() as u64,
+            bytes: objects.iter().map(|object| object.size).sum(),
+            list_requests: listing.requests + CATALOG_LISTS,
+            get_requests: objects.len() as u64 + CATALOG_GETS,
+            put_requests: CATALOG_PUTS,
+        })
     }
 
     /// Lists the objects of the window, and those of the hour before it, which tell how often each flow log delivers.

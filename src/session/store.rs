@@ -1,10 +1,10 @@
 //! Opens the places that users name: folders and buckets. In: the text of a URL. Out: a store and a prefix in it.
 //! Knows nothing of what lies there.
 
+use crate::aws::{Access, Bucket};
 use crate::catalog::Catalog;
 use crate::error::{Context, Error, Result};
 use crate::source::Source;
-use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, path::Path};
@@ -20,6 +20,8 @@ pub struct Location {
     pub root: Path,
     /// The place as the user wrote it, for messages.
     pub url: String,
+    /// The bucket, where the place is in one.
+    pub bucket: Option<Bucket>,
 }
 
 const KNOWN: &str = "a place is a folder, file:///FOLDER or s3://BUCKET/PREFIX";
@@ -29,35 +31,38 @@ const KNOWN: &str = "a place is a folder, file:///FOLDER or s3://BUCKET/PREFIX";
 /// - a folder, absolute or relative, or `file://` and an absolute one: it must exist, or is made if `create` is set.
 ///   Paths in the store begin at the folder; for a folder inside `AWSLogs` they begin at `AWSLogs`, so that keys read
 ///   as they do in the bucket.
-/// - `s3://bucket/prefix`: nothing is asked of S3 yet. Credentials, region and endpoint come from the environment
-///   (`AWS_ACCESS_KEY_ID`, `AWS_REGION`, `AWS_ENDPOINT_URL`, `AWS_ALLOW_HTTP`, ...). Conditional puts are on.
+/// - `s3://bucket/prefix`, by `access`: nothing is read or asked before the first request.
 /// - `memory://prefix`: an empty store that lasts as long as the result, for tests.
 ///
 /// # Errors
-/// `NotFound` if a folder does not exist; `Invalid` if the URL cannot be read, its scheme is not known, or the
-/// environment's settings for S3 contradict each other.
-pub fn open_location(text: &str, create: bool) -> Result<Location> {
+/// `NotFound` if a folder does not exist; `Invalid` if the URL cannot be read or its scheme is not known.
+pub fn open_location(text: &str, create: bool, access: &Access) -> Result<Location> {
+    let mut bucket = None;
     let (store, root): (Arc<dyn ObjectStore>, Path) = match text.split_once("://") {
         None if text.is_empty() => return Err(Error::invalid("the place is empty").with_hint(KNOWN)),
         None => open_folder(path::Path::new(text), create)?,
         Some(("file", _)) => open_folder(&parse_file_url(text)?, create)?,
-        Some(("s3", rest)) => open_bucket(rest)?,
+        Some(("s3", rest)) => {
+            let (name, prefix) = parse_bucket(rest)?;
+            let opened = bucket.insert(Bucket::new(name, access.clone()));
+            (Arc::new(opened.clone()), prefix)
+        }
         Some(("memory", prefix)) => (Arc::new(InMemory::new()), parse_prefix(prefix)?),
         Some((scheme, _)) => {
             return Err(Error::invalid(format!("unknown kind of place {scheme}://")).with_hint(KNOWN));
         }
     };
-    Ok(Location { store, root, url: text.to_owned() })
+    Ok(Location { store, root, url: text.to_owned(), bucket })
 }
 
 impl From<Location> for Source {
-    fn from(Location { store, root, url }: Location) -> Self {
+    fn from(Location { store, root, url, bucket: _ }: Location) -> Self {
         Source { store, root, url }
     }
 }
 
 impl From<Location> for Catalog {
-    fn from(Location { store, root, url }: Location) -> Self {
+    fn from(Location { store, root, url, bucket: _ }: Location) -> Self {
         Catalog { store, root, url }
     }
 }
@@ -96,25 +101,15 @@ fn parse_file_url(text: &str) -> Result<PathBuf> {
     url.to_file_path().map_err(|()| refused().with_hint(hint))
 }
 
-/// Opens `bucket/prefix`. The prefix is taken as it stands, as the AWS command line does: no percent-decoding.
-fn open_bucket(rest: &str) -> Result<(Arc<dyn ObjectStore>, Path)> {
+/// Splits `bucket/prefix`. The prefix is taken as it stands, as the AWS command line does: no percent-decoding.
+fn parse_bucket(rest: &str) -> Result<(&str, Path)> {
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     // What is no bucket name may hold a secret (`s3://KEY:SECRET@bucket`), so it is not repeated.
     if bucket.is_empty() || !bucket.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)) {
         return Err(Error::invalid("the part of the s3:// URL before the first / is not the name of a bucket")
-            .with_hint("write s3://BUCKET/PREFIX; credentials come from the environment, never from the URL"));
+            .with_hint("write s3://BUCKET/PREFIX; credentials come as with every AWS tool, never from the URL"));
     }
-    let root = parse_prefix(prefix)?;
-    let store = AmazonS3Builder::from_env()
-        .with_bucket_name(bucket)
-        .with_conditional_put(S3ConditionalPut::ETagMatch)
-        .build()
-        .map_err(|error| {
-            Error::invalid(format!("cannot open bucket {bucket} with the settings of the environment"))
-                .with_source(error)
-                .with_hint("look at the AWS_* variables of the environment")
-        })?;
-    Ok((Arc::new(store), root))
+    Ok((bucket, parse_prefix(prefix)?))
 }
 
 fn parse_prefix(prefix: &str) -> Result<Path> {
@@ -136,7 +131,7 @@ mod tests {
     use object_store::ObjectStoreExt;
 
     fn kind(text: &str) -> ErrorKind {
-        open_location(text, false).unwrap_err().kind()
+        open_location(text, false, &Access::default()).unwrap_err().kind()
     }
 
     #[test]
@@ -145,7 +140,7 @@ mod tests {
         std::fs::write(folder.path().join("a.txt"), "x").unwrap();
         let path = folder.path().to_str().unwrap();
         for text in [path.to_owned(), format!("{path}/"), format!("file://{path}")] {
-            let location = open_location(&text, false).unwrap();
+            let location = open_location(&text, false, &Access::default()).unwrap();
             assert_eq!((location.root.as_ref(), &location.url), ("", &text));
             block_on(location.store.head(&Path::from("a.txt"))).unwrap();
         }
@@ -157,7 +152,7 @@ mod tests {
         let path = folder.path().join("AWSLogs/123456789012/vpcflowlogs");
         std::fs::create_dir_all(&path).unwrap();
         std::fs::write(path.join("a.txt"), "x").unwrap();
-        let location = open_location(path.to_str().unwrap(), false).unwrap();
+        let location = open_location(path.to_str().unwrap(), false, &Access::default()).unwrap();
         assert_eq!(location.root.as_ref(), "AWSLogs/123456789012/vpcflowlogs");
         block_on(location.store.head(&location.root.clone().join("a.txt"))).unwrap();
         assert_eq!(Source::from(location.clone()).root, location.root);
@@ -169,19 +164,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/b");
         let text = path.to_str().unwrap();
-        let error = open_location(text, false).unwrap_err();
+        let error = open_location(text, false, &Access::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
         assert_eq!(error.to_string(), format!("folder {text} does not exist"));
         assert!(error.hint().is_some());
-        open_location(text, true).unwrap();
+        open_location(text, true, &Access::default()).unwrap();
         assert!(path.is_dir());
     }
 
     #[test]
     fn a_bucket_opens_without_a_request() {
-        let location = open_location("s3://my-bucket/a b/logs/", false).unwrap();
+        let location = open_location("s3://my-bucket/a b/logs/", false, &Access::default()).unwrap();
         assert_eq!(location.root.as_ref(), "a b/logs");
-        assert_eq!(open_location("s3://my-bucket", false).unwrap().root, Path::default());
+        assert_eq!(open_location("s3://my-bucket", false, &Access::default()).unwrap().root, Path::default());
     }
 
     #[test]
@@ -197,14 +192,14 @@ mod tests {
             "memory://a/../b",
         ] {
             assert_eq!(kind(text), ErrorKind::Invalid, "{text}");
-            assert!(open_location(text, false).unwrap_err().hint().is_some(), "{text}");
+            assert!(open_location(text, false, &Access::default()).unwrap_err().hint().is_some(), "{text}");
         }
         assert_eq!(kind(file.path().to_str().unwrap()), ErrorKind::Invalid);
     }
 
     #[test]
     fn a_secret_in_a_url_is_not_repeated() {
-        let error = open_location("s3://KEY:SECRET@bucket/a", false).unwrap_err();
+        let error = open_location("s3://KEY:SECRET@bucket/a", false, &Access::default()).unwrap_err();
         assert!(!format!("{error:?}").contains("SECRET"));
     }
 }

@@ -30,8 +30,8 @@ fn put(folder: &Path, file_time: &str, extension: &str, body: &[u8]) {
 /// A builder with defaults over two local folders.
 pub fn builder(logs: &Path, store: &Path) -> Builder {
     Builder {
-        source: open_location(logs.to_str().unwrap(), true).unwrap().into(),
-        catalog: open_location(store.to_str().unwrap(), true).unwrap().into(),
+        source: open_location(logs.to_str().unwrap(), true, &Default::default()).unwrap().into(),
+        catalog: open_location(store.to_str().unwrap(), true, &Default::default()).unwrap().into(),
         session: Session::new(&Options { threads: 2, ..Options::default() }).unwrap(),
         scan: Default::default(),
         listing: Default::default(),
@@ -56,7 +56,7 @@ async fn query(extension: &str, body: &[u8], sql: &str, extra_fields: &[&str]) -
         extra_fields: extra_fields.iter().map(|field| (*field).to_owned()).collect(),
         ..Default::default()
     };
-    let source = open_location(folder.path().to_str().unwrap(), false).unwrap().into();
+    let source = open_location(folder.path().to_str().unwrap(), false, &Default::default()).unwrap().into();
     let table = FlowsTable::new(source, &options, &Default::default(), chrono::TimeDelta::minutes(30), report.clone());
     session.register_table("flows", Arc::new(table)).unwrap();
     let now = "2026-11-21T00:00:00Z".parse().unwrap();
@@ -224,7 +224,7 @@ async fn filters_prune_objects_and_explain_shows_it() {
     }
     let session = Session::new(&Options::default()).unwrap();
     let report = Report::new();
-    let source = open_location(folder.path().to_str().unwrap(), false).unwrap().into();
+    let source = open_location(folder.path().to_str().unwrap(), false, &Default::default()).unwrap().into();
     let lateness = chrono::TimeDelta::minutes(30);
     let table = FlowsTable::new(source, &Default::default(), &Default::default(), lateness, report.clone());
     session.register_table("flows", Arc::new(table)).unwrap();

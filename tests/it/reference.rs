@@ -263,7 +263,7 @@ fn joined(folder: &Path, a: &Catalog, before: &Manifest, b: &Catalog, after: &Ma
             std::fs::copy(from, to).unwrap();
         }
     }
-    flowdiff::session::open_location(folder.to_str().unwrap(), false).unwrap().into()
+    flowdiff::session::open_location(folder.to_str().unwrap(), false, &Default::default()).unwrap().into()
 }
 
 async fn changed_keys(

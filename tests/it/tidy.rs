@@ -3,18 +3,22 @@
 use std::path::{Path, PathBuf};
 
 /// Which modules each stage may `use crate::`. `error`, `clock` and `config`'s serde helpers are everybody's.
-const MAY_USE: [(&str, &[&str]); 10] = [
+const MAY_USE: [(&str, &[&str]); 11] = [
+    ("aws", &[]),
     ("flow", &[]),
     ("window", &[]),
     ("source", &["flow", "window"]),
     ("scan", &["flow", "window", "source"]),
     ("catalog", &["flow", "window"]),
     // `From<Location>` opens sources and catalogs; parameters are read as `window` reads times.
-    ("session", &["scan", "catalog", "flow", "source", "window"]),
+    ("session", &["aws", "scan", "catalog", "flow", "source", "window"]),
     ("digest", &["session", "catalog", "flow", "window", "scan", "source"]),
     ("diff", &["session", "catalog", "flow", "window"]),
-    ("config", &["scan", "session", "digest", "diff", "source", "window"]),
-    ("cli", &["scan", "session", "digest", "diff", "source", "window", "catalog", "flow", "config", "telemetry"]),
+    ("config", &["aws", "scan", "session", "digest", "diff", "source", "window"]),
+    (
+        "cli",
+        &["aws", "scan", "session", "digest", "diff", "source", "window", "catalog", "flow", "config", "telemetry"],
+    ),
 ];
 const EVERYBODYS: [&str; 4] = ["error", "clock", "Error", "Timestamp"];
 
