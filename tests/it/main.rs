@@ -6,6 +6,7 @@ mod cli;
 mod corpora;
 mod diff;
 mod reference;
+mod s3;
 mod slt;
 mod store_contract;
 mod tidy;
