@@ -7,6 +7,7 @@ mod corpora;
 mod diff;
 mod reference;
 mod s3;
+mod simulation;
 mod slt;
 mod store_contract;
 mod tidy;

@@ -13,13 +13,15 @@ use flowdiff::window::Window;
 use futures::TryStreamExt;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 
 const START: i64 = 1_732_104_000; // 2024-11-20T12:00:00Z
+const HOUR: Range<i64> = START..START + 3600;
 
 /// One generated record of the custom format below.
 #[derive(Clone, Debug)]
-struct Line {
+pub struct Line {
     interface: u8,
     src: u8,
     dst: u8,
@@ -36,7 +38,8 @@ struct Line {
     status: u8,
 }
 
-const HEADER: &str = "interface-id account-id srcaddr dstaddr pkt-srcaddr srcport dstport protocol packets bytes start end action tcp-flags log-status";
+/// The header of the lines.
+pub const HEADER: &str = "interface-id account-id srcaddr dstaddr pkt-srcaddr srcport dstport protocol packets bytes start end action tcp-flags log-status";
 
 fn address(n: u8) -> String {
     if n.is_multiple_of(4) { format!("2001:db8::{:x}", n + 1) } else { format!("10.0.0.{n}") }
@@ -47,7 +50,8 @@ fn or_dash<T: ToString>(value: Option<T>) -> String {
 }
 
 impl Line {
-    fn text(&self) -> String {
+    /// The line of an object.
+    pub fn text(&self) -> String {
         let status = ["OK", "OK", "OK", "NODATA", "SKIPDATA"][usize::from(self.status % 5)];
         format!(
             "eni-{} 123456789012 {} {} {} {} {} {} {} {} {} {} {} {} {status}",
@@ -68,7 +72,8 @@ impl Line {
     }
 }
 
-fn line() -> impl Strategy<Value = Line> {
+/// Any line, about half of them in the window of this module.
+pub fn line() -> impl Strategy<Value = Line> {
     let ports = || prop_oneof![Just(443u16), Just(5432), Just(0), 1000u16..1100, 32700u16..32800];
     let bytes = prop_oneof![8 => (0i64..5_000_000).prop_map(Some), 1 => Just(None), 1 => Just(Some(i64::MAX))];
     let place = (0u8..3, 0u8..12, 0u8..12, prop::option::of(0u8..12), ports(), ports());
@@ -95,12 +100,12 @@ fn line() -> impl Strategy<Value = Line> {
 }
 
 /// An edge as text: the key, then the measures.
-type Edges = BTreeMap<Vec<String>, (i64, i64, i64)>;
+pub type Edges = BTreeMap<Vec<String>, (i64, i64, i64)>;
 
 /// The digest by the words of DESIGN's data model.
-fn reference(lines: &[Line], port_rule: PortRule, addresses: AddressRule) -> Edges {
+pub fn reference(lines: &[Line], window: Range<i64>, port_rule: PortRule, addresses: AddressRule) -> Edges {
     let mut edges = Edges::new();
-    for line in lines.iter().filter(|line| line.status % 5 < 3 && (START..START + 3600).contains(&line.end)) {
+    for line in lines.iter().filter(|line| line.status % 5 < 3 && window.contains(&line.end)) {
         let src = match addresses {
             AddressRule::Packet => line.pkt_src.unwrap_or(line.src),
             AddressRule::Interface => line.src,
@@ -127,7 +132,7 @@ fn reference(lines: &[Line], port_rule: PortRule, addresses: AddressRule) -> Edg
 }
 
 /// The rows of an edge file in the form of the reference, in file order.
-fn rows(batches: &[RecordBatch]) -> Vec<(Vec<String>, (i64, i64, i64))> {
+pub fn rows(batches: &[RecordBatch]) -> Vec<(Vec<String>, (i64, i64, i64))> {
     let mut rows = Vec::new();
     for batch in batches {
         let text = |name: &str| {
@@ -206,7 +211,7 @@ proptest! {
         };
         let (folded, edges, _) = block_on(built(folder.path(), "folded", set(true, 3)));
         let (aggregated, _, _) = block_on(built(folder.path(), "aggregated", set(false, 1)));
-        let expected: Vec<_> = reference(&lines, port_rule, addresses).into_iter().collect();
+        let expected: Vec<_> = reference(&lines, HOUR, port_rule, addresses).into_iter().collect();
         prop_assert_eq!(rows(&edges), expected.clone());
         prop_assert_eq!(folded.totals.edges as usize, expected.len());
         prop_assert_eq!(folded.totals.flows, expected.iter().map(|(_, edge)| edge.0).sum::<i64>());
@@ -245,7 +250,7 @@ proptest! {
             let removed = changed_keys(&session, &catalog, &a, &b, &options, "removed").await;
             let added = changed_keys(&session, &catalog, &a, &b, &options, "added").await;
             let rule = (PortRule::Service, AddressRule::Packet);
-            let (before, after) = (reference(&first, rule.0, rule.1), reference(&second, rule.0, rule.1));
+            let (before, after) = (reference(&first, HOUR, rule.0, rule.1), reference(&second, HOUR, rule.0, rule.1));
             assert_eq!(removed.len(), before.keys().filter(|key| !after.contains_key(*key)).count());
             assert_eq!(added.len(), after.keys().filter(|key| !before.contains_key(*key)).count());
         });
