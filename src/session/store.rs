@@ -2,14 +2,16 @@
 //! Knows nothing of what lies there.
 
 use crate::catalog::Catalog;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::source::Source;
-use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
+use async_trait::async_trait;
+use object_store::aws::{AmazonS3Builder, AwsCredential, AwsCredentialProvider, S3ConditionalPut};
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
-use object_store::{ObjectStore, path::Path};
+use object_store::{CredentialProvider, ObjectStore, RetryConfig, path::Path};
 use std::path::{self, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A store, and the prefix in it that a URL names.
 #[derive(Clone, Debug)]
@@ -105,16 +107,39 @@ fn open_bucket(rest: &str) -> Result<(Arc<dyn ObjectStore>, Path)> {
             .with_hint("write s3://BUCKET/PREFIX; credentials come from the environment, never from the URL"));
     }
     let root = parse_prefix(prefix)?;
-    let store = AmazonS3Builder::from_env()
-        .with_bucket_name(bucket)
-        .with_conditional_put(S3ConditionalPut::ETagMatch)
-        .build()
-        .map_err(|error| {
-            Error::invalid(format!("cannot open bucket {bucket} with the settings of the environment"))
-                .with_source(error)
-                .with_hint("look at the AWS_* variables of the environment")
-        })?;
+    let refused = |error| {
+        Error::invalid(format!("cannot open bucket {bucket} with the settings of the environment"))
+            .with_source(error)
+            .with_hint("look at the AWS_* variables of the environment")
+    };
+    let builder =
+        AmazonS3Builder::from_env().with_bucket_name(bucket).with_conditional_put(S3ConditionalPut::ETagMatch);
+    let provider = builder.clone().with_retry(credentials_retry()).build().map_err(refused)?.credentials().clone();
+    let store = builder.with_credentials(Arc::new(Credentials(provider))).build().map_err(refused)?;
     Ok((Arc::new(store), root))
+}
+
+/// Where there is no metadata service, the ten tries in three minutes of every other request are a long wait.
+fn credentials_retry() -> RetryConfig {
+    RetryConfig { max_retries: 1, retry_timeout: Duration::from_secs(5), ..RetryConfig::default() }
+}
+
+/// Credentials as object_store finds them, with advice where it finds none.
+#[derive(Debug)]
+struct Credentials(AwsCredentialProvider);
+
+#[async_trait]
+impl CredentialProvider for Credentials {
+    type Credential = AwsCredential;
+
+    async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
+        self.0.get_credential().await.map_err(|error| {
+            let error = Error::new(ErrorKind::Unavailable, "no AWS credentials").with_source(error).with_hint(
+                "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role gives them (EC2, ECS, EKS)",
+            );
+            object_store::Error::Generic { store: "S3", source: Box::new(error) }
+        })
+    }
 }
 
 fn parse_prefix(prefix: &str) -> Result<Path> {
@@ -131,7 +156,6 @@ fn parse_prefix(prefix: &str) -> Result<Path> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
     use futures::executor::block_on;
     use object_store::ObjectStoreExt;
 
