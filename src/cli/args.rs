@@ -29,8 +29,9 @@ impl Args {
 
 /// Options of every command.
 #[derive(Clone, Debug, Default, ClapArgs)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Global {
-    /// Settings file (TOML); else ./flowdiff.toml if it is there.
+    /// Settings file (TOML) [default: $FLOWDIFF_CONFIG, ./flowdiff.toml or ~/.config/flowdiff/config.toml]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Where the flow logs are.
@@ -193,8 +194,12 @@ pub enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
-    /// Print the manual page (roff).
-    Man,
+    /// Print the manual page (roff), or write a page for each command.
+    Man {
+        /// Folder for a page of each command.
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
 }
 
 /// `config ...`.

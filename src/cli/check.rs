@@ -2,24 +2,25 @@
 
 use super::setup::Setup;
 use crate::aws::Bucket;
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::session::Location;
+use indicatif::HumanBytes;
 use object_store::ObjectStoreExt;
+use std::collections::BTreeSet;
+
+/// Bytes that are read of one object.
+const READ_BYTES_MAX: u64 = 64 << 10;
 
 /// Checks everything; returns the exit code of the first thing that failed.
 pub(super) async fn run(setup: &Setup) -> Result<u8> {
-    let mut lines = String::from("ok      settings\n");
-    let mut code = 0;
+    let (mut lines, mut code) = (format!("ok      settings: {}\n", settings(setup)), 0);
     let mut tell = |what: &str, result: Result<String>| match result {
         Ok(detail) => lines += &format!("ok      {what}: {detail}\n"),
         Err(error) => {
             if code == 0 {
                 code = error.kind().exit_code();
             }
-            lines += &format!("failed  {what}: {}\n", in_full(&error));
-            if let Some(hint) = error.hint() {
-                lines += &format!("        hint: {hint}\n");
-            }
+            lines += &format!("failed  {what}: {}\n", told(&error));
         }
     };
     for (side, location) in [("source", setup.source_location()), ("store", setup.store_location(true))] {
@@ -33,15 +34,22 @@ pub(super) async fn run(setup: &Setup) -> Result<u8> {
     Ok(code)
 }
 
-/// An error with those of its causes that are ours too: they name what it was about.
-fn in_full(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(ours) = cause.and_then(|cause| cause.downcast_ref::<Error>()) {
-        text += &format!(": {ours}");
-        cause = std::error::Error::source(ours);
+/// An error, its causes and its hint as lines below each other.
+fn told(error: &Error) -> String {
+    let lines = super::failure::lines(error);
+    let lines = lines.iter().enumerate().map(|(index, (label, text))| match index {
+        0 => text.clone(),
+        _ => format!("        {label}: {text}"),
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn settings(setup: &Setup) -> String {
+    let origins: BTreeSet<&str> = setup.loaded.origins.values().map(String::as_str).collect();
+    match origins.is_empty() {
+        true => "all defaults".to_owned(),
+        false => format!("from {}", origins.into_iter().collect::<Vec<_>>().join(", ")),
     }
-    text
 }
 
 /// Whom AWS takes us for. Other servers than AWS need not know.
@@ -58,22 +66,34 @@ async fn source(setup: &Setup) -> Result<String> {
     let (newest, requests) = source.newest(&setup.config().source.listing()).await?;
     let Some(object) = newest else {
         return Err(Error::not_found(format!("no flow-log object below {} ({requests} LIST requests)", source.url))
-            .with_hint("flow-log objects are named ACCOUNT_vpcflowlogs_REGION_FLOWLOG_TIME_HASH.log.gz"));
+            .with_hint("objects are named ACCOUNT_vpcflowlogs_REGION_FLOWLOG_TIME_HASH.log.gz or .log.parquet"));
     };
-    let bytes = source.store.get(&object.location).await.map_err(Error::from)?.bytes().await.map_err(Error::from)?;
-    Ok(format!("{requests} LIST requests found {} ({} bytes read)", object.location, bytes.len()))
+    let range = 0..object.size.min(READ_BYTES_MAX);
+    let bytes = match range.is_empty() {
+        true => 0,
+        false => {
+            let read = source.store.get_range(&object.location, range).await;
+            read.context(|| format!("read {} of {}", object.location, source.url))?.len()
+        }
+    };
+    Ok(format!(
+        "{}: {requests} LIST requests found {}; read {} of it",
+        source.url,
+        object.location,
+        HumanBytes(bytes as u64)
+    ))
 }
 
 async fn store(setup: &Setup) -> Result<String> {
     let catalog = setup.catalog(true)?;
-    let single = setup.config().store.single_writer;
-    let honoured = catalog.probe().await?;
-    if !honoured && !single {
+    let single_writer = setup.config().store.single_writer;
+    let conditional = catalog.probe().await?;
+    if !conditional && !single_writer {
         return Err(Error::invalid(format!("store {} ignores put-if-absent", catalog.url)).with_hint(
             "several writers would overwrite each other: use another store, or say --single-writer if there is but one",
         ));
     }
     let windows = catalog.list(None).await?.len();
-    let promise = if honoured { "honours put-if-absent" } else { "ignores put-if-absent, one writer is promised" };
-    Ok(format!("{} {promise}, {windows} windows published", catalog.url))
+    let writers = if conditional { "honours put-if-absent" } else { "ignores put-if-absent, one writer" };
+    Ok(format!("{}: {writers}; {windows} windows published", catalog.url))
 }

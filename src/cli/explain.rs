@@ -1,7 +1,6 @@
 //! `explain`: the raw records behind an edge, each with its object and line.
 
 use super::args::ExplainArgs;
-use super::output::Format;
 use super::setup::Setup;
 use crate::error::Result;
 use crate::session::{Params, queries};
@@ -33,7 +32,5 @@ pub(super) async fn run(setup: &Setup, args: ExplainArgs) -> Result<()> {
     }
     let session = setup.session_with_tables().await?;
     let frame = session.plan_query(&queries::load("explain", None)?, &params, setup.clock.now()).await?;
-    setup.write(frame.execute_stream().await?, Format::Ndjson).await?;
-    setup.tell_report();
-    Ok(())
+    setup.write_frame(frame).await
 }

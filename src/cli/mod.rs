@@ -5,48 +5,75 @@ mod check;
 mod demo;
 mod estimate;
 mod explain;
+mod failure;
 mod iam_policy;
 mod output;
+mod progress;
 mod prompt;
+mod runtime;
 mod setup;
 
 pub use args::Args;
+pub use failure::{is_broken_pipe, print_error};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Context, Error, Result};
+use crate::scan::Report;
 use crate::session::{Params, queries};
 use crate::window::{Window, format_time, parse_time};
-use args::{Command, ConfigCommand, DiffArgs, SqlArgs};
+use args::{Command, ConfigCommand, DiffArgs, Global, SqlArgs};
 use clap::CommandFactory;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::prelude::DataFrame;
 use output::{End, Format, write_rows};
 use setup::Setup;
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::IsTerminal;
+use std::path::Path;
+use std::sync::Arc;
 
-/// Runs one command; returns the exit code.
+/// Runs one command to its end or to Ctrl-C; returns the exit code.
 ///
 /// # Errors
 /// What the command met; `main` prints it and exits with the code of its kind.
-pub async fn run(args: Args, environment: BTreeMap<String, String>) -> Result<u8> {
+pub fn run(args: Args, environment: &BTreeMap<String, String>) -> Result<u8> {
+    // These two say what flowdiff is: no setting, be it wrong, stands in their way.
     match &args.command {
-        Command::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Args::command(), "flowdiff", &mut std::io::stdout());
-            return Ok(0);
-        }
-        Command::Man => {
-            clap_mangen::Man::new(Args::command()).render(&mut std::io::stdout())?;
-            return Ok(0);
-        }
+        Command::Completions { shell } => return completions(*shell, &args.global).map(|()| 0),
+        Command::Man { dir } => return manual(dir.as_deref(), &args.global).map(|()| 0),
         _ => {}
     }
-    let setup = Setup::new(&args.global, &environment)?;
-    let ended = run_command(&setup, args.command).await;
-    setup.tell_usage();
-    ended
+    let interactive = args.is_prompt() && std::io::stdin().is_terminal();
+    let setup = Setup::new(&args.global, environment)?;
+    runtime::run_to_end(setup.config().session.threads, interactive, async {
+        let ended = dispatch(&setup, args.command).await;
+        setup.tell_usage();
+        ended
+    })
 }
 
-async fn run_command(setup: &Setup, command: Command) -> Result<u8> {
+fn completions(shell: clap_complete::Shell, global: &Global) -> Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "flowdiff", &mut script);
+    setup::print(global.output.as_deref(), &script)
+}
+
+/// Prints the page of the program, or writes a page for each command into `dir`.
+fn manual(dir: Option<&Path>, global: &Global) -> Result<()> {
+    match dir {
+        Some(dir) => {
+            let doing = || format!("write manual pages to {}", dir.display());
+            std::fs::create_dir_all(dir).context(doing)?;
+            clap_mangen::generate_to(Args::command(), dir).context(doing)
+        }
+        None => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Args::command()).render(&mut page)?;
+            setup::print(global.output.as_deref(), &page)
+        }
+    }
+}
+
+async fn dispatch(setup: &Setup, command: Command) -> Result<u8> {
     match command {
         Command::Config { command: ConfigCommand::Show { origin } } => {
             setup.print(&crate::config::show(&setup.loaded, origin)?)?;
@@ -103,14 +130,16 @@ async fn run_command(setup: &Setup, command: Command) -> Result<u8> {
         Command::Explain(explain) => explain::run(setup, explain).await?,
         Command::Check => return check::run(setup).await,
         Command::IamPolicy => setup.print(&iam_policy::policy(setup)?)?,
-        Command::Completions { .. } | Command::Man => {}
+        // Answered before there were settings.
+        Command::Completions { .. } | Command::Man { .. } => {}
     }
     Ok(0)
 }
 
 async fn diff_command(setup: &Setup, args: DiffArgs) -> Result<u8> {
-    let after = setup.window(&args.after)?;
-    let before = if args.before == "previous" { after.previous() } else { setup.window(&args.before)? };
+    let after = parse_window(&args.after, setup)?;
+    let before = if args.before == "previous" { after.previous() } else { parse_window(&args.before, setup)? };
+    setup.note(&format!("windows {before} and {after}"));
     let mut options = setup.config().diff.clone();
     options.by = args.by.unwrap_or(options.by);
     options.ratio = args.ratio.unwrap_or(options.ratio);
@@ -119,6 +148,9 @@ async fn diff_command(setup: &Setup, args: DiffArgs) -> Result<u8> {
     let (session, catalog) = (setup.session()?, setup.catalog(false)?);
     let rows = crate::diff::diff(&session, &catalog, &before, &after, &options, setup.clock.now()).await?;
     let differing = setup.write(rows, Format::Ndjson).await?;
+    if differing == 0 {
+        setup.note("no difference");
+    }
     Ok(u8::from(args.exit_code && differing > 0))
 }
 
@@ -161,19 +193,30 @@ fn params(texts: &[String]) -> Result<Params> {
 }
 
 impl Setup {
-    fn print(&self, text: &str) -> Result<()> {
-        Ok(self.writer()?.write_all(text.as_bytes())?)
+    /// Runs a query: writes its rows in the format that was asked for, with progress, and says what was read.
+    async fn write_frame(&self, frame: DataFrame) -> Result<()> {
+        self.write_frame_as(frame, &self.report, self.format(Format::Ndjson)).await.map(|_| ())
     }
 
-    async fn write_frame(&self, frame: DataFrame) -> Result<()> {
-        self.write(frame.execute_stream().await?, Format::Ndjson).await?;
-        self.tell_report();
-        Ok(())
+    /// Likewise in `format`; the scans of the query count in `report`.
+    async fn write_frame_as(&self, frame: DataFrame, report: &Arc<Report>, format: Format) -> Result<u64> {
+        let meter = self.meter(report);
+        let rows = meter.over(frame.execute_stream().await?, self.shows_rows());
+        let count = self.write_as(rows, format).await?;
+        self.tell_report(report);
+        Ok(count)
     }
 
     /// Writes rows in the format that was asked for: else a table on a terminal, `piped` elsewhere.
     async fn write(&self, rows: SendableRecordBatchStream, piped: Format) -> Result<u64> {
-        let format = self.format(piped);
+        self.write_as(rows, self.format(piped)).await
+    }
+
+    async fn write_as(&self, rows: SendableRecordBatchStream, format: Format) -> Result<u64> {
+        if matches!(format, Format::Parquet | Format::Arrow) && self.shows_rows() {
+            let message = format!("{} is no text for a terminal", format.name());
+            return Err(Error::invalid(message).with_hint("write it to a file with --output, or to a pipe"));
+        }
         let mut out = self.writer()?;
         let written = write_rows(rows, format, &mut out, &self.output_options()).await?;
         match written.end {
@@ -187,40 +230,6 @@ impl Setup {
         out.commit()?;
         Ok(written.rows)
     }
-}
-
-/// Prints an error, its causes and its hint to stderr.
-pub fn print_error(error: &Error) {
-    eprintln!("error: {error}");
-    let mut cause = std::error::Error::source(error);
-    let mut last = error.to_string();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        // A wrapper often repeats the words of what it wraps.
-        if !last.contains(&text) {
-            eprintln!("caused by: {text}");
-        }
-        last = text;
-        cause = error.source();
-    }
-    if let Some(hint) = error.hint() {
-        eprintln!("hint: {hint}");
-    }
-    if error.kind() == ErrorKind::Internal {
-        eprintln!("hint: this is a defect of flowdiff; please report it with the command that met it");
-    }
-}
-
-/// Whether an error only says that nobody reads the output any more, as behind `head`.
-pub fn is_broken_pipe(error: &Error) -> bool {
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = next {
-        if error.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe) {
-            return true;
-        }
-        next = error.source();
-    }
-    error.to_string().contains("Broken pipe")
 }
 
 /// Windows as the commands take them.

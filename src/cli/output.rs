@@ -13,7 +13,8 @@ pub use pipe::Pipe;
 
 use crate::diff::{GraphFormat, RenderOptions, render};
 use crate::error::{Error, Result};
-use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
+use clap::ValueEnum;
+use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::csv;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
@@ -43,7 +44,7 @@ const UTC_TIME: &str = "%Y-%m-%dT%H:%M:%S%.fZ";
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// For people; the default on a terminal. At most [`TABLE_ROWS_MAX`] rows.
+    /// For people; the default on a terminal. At most 10,000 rows.
     Table,
     /// A JSON object a line; the default on a pipe.
     Ndjson,
@@ -63,6 +64,13 @@ pub enum Format {
     Mermaid,
     /// Cytoscape JSON; edges and diffs only.
     Cytoscape,
+}
+
+impl Format {
+    /// The name that `--format` takes.
+    pub fn name(&self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
 }
 
 /// Limits of what is written.
@@ -105,7 +113,8 @@ pub enum End {
 /// Writes `stream` to `writer` as `format`.
 ///
 /// Null is an empty cell in tables and CSV and `null` in JSON. Times are RFC 3339 in UTC with `Z`. Whatever the rows
-/// hold, text formats stay valid; tables show control characters escaped, so that no text can steer a terminal.
+/// hold, text formats stay valid; tables show control characters escaped, so that no text can steer a terminal, and CSV
+/// puts a `'` before what a spreadsheet would take for a formula.
 ///
 /// # Errors
 /// What the stream says; `Invalid` if a format that names its columns gets two of one name, or a graph other rows than
@@ -223,7 +232,7 @@ impl<'a, 'b> CsvSink<'a, 'b> {
 
 impl Sink for CsvSink<'_, '_> {
     fn take(&mut self, batch: &RecordBatch) -> Result<()> {
-        Ok(self.0.write(&lists_as_text(batch)?)?)
+        Ok(self.0.write(&csv_cells(batch)?)?)
     }
 
     fn finish(self: Box<Self>) -> Result<()> {
@@ -231,26 +240,45 @@ impl Sink for CsvSink<'_, '_> {
     }
 }
 
-/// CSV has no lists and no structs: they are written as the text that a table shows.
-fn lists_as_text(batch: &RecordBatch) -> Result<RecordBatch> {
+/// Cells as CSV can hold them: lists and structs as the text that a table shows, formulas made harmless.
+fn csv_cells(batch: &RecordBatch) -> Result<RecordBatch> {
     let schema = batch.schema();
-    if !schema.fields().iter().any(|field| field.data_type().is_nested()) {
-        return Ok(batch.clone());
-    }
-    let (mut fields, mut columns): (Vec<Field>, Vec<ArrayRef>) = (Vec::new(), Vec::new());
+    let (mut fields, mut columns) = (Vec::new(), Vec::new());
     for (field, column) in schema.fields().iter().zip(batch.columns()) {
-        if field.data_type().is_nested() {
+        let column = if field.data_type().is_nested() {
             let formatter = ArrayFormatter::try_new(column, &cell_format())?;
             let text = |row| column.is_valid(row).then(|| formatter.value(row).try_to_string()).transpose();
-            let texts: StringArray = (0..batch.num_rows()).map(text).collect::<Result<_, _>>()?;
-            fields.push(Field::new(field.name(), DataType::Utf8, true));
-            columns.push(Arc::new(texts));
+            Arc::new((0..batch.num_rows()).map(text).collect::<Result<StringArray, _>>()?)
         } else {
-            fields.push(field.as_ref().clone());
-            columns.push(column.clone());
-        }
+            without_formulas(column)?
+        };
+        fields.push(Field::new(field.name(), column.data_type().clone(), true));
+        columns.push(column);
     }
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
+/// Puts a `'` before each text that a spreadsheet would run as a formula, which makes it text there.
+///
+/// No address, identifier or time begins so; `-` alone is AWS's word for nothing and stays.
+/// Source: OWASP, "CSV Injection".
+fn without_formulas(column: &ArrayRef) -> Result<ArrayRef> {
+    let is_text = match column.data_type() {
+        DataType::Dictionary(_, values) => values.is_string(),
+        other => other.is_string(),
+    };
+    if !is_text {
+        return Ok(column.clone());
+    }
+    let texts = cast(column, &DataType::Utf8View)?;
+    let texts = texts.as_string_view();
+    let is_formula = |text: &str| text.starts_with(['=', '+', '-', '@', '\t', '\r']) && text != "-";
+    if !texts.iter().flatten().any(is_formula) {
+        return Ok(column.clone());
+    }
+    let harmless =
+        texts.iter().map(|text| text.map(|text| if is_formula(text) { format!("'{text}") } else { text.into() }));
+    Ok(Arc::new(harmless.collect::<StringArray>()))
 }
 
 /// Parquet. It has no times in whole seconds, and would keep them as bare numbers: they are written in milliseconds.

@@ -1,183 +1,292 @@
 //! The SQL prompt: history, statements over several lines, completion; Ctrl-C stops the query and not the prompt.
 
+mod statement;
+mod words;
+
 use super::output::Format;
 use super::setup::Setup;
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
+use crate::scan::Report;
 use crate::session::{Params, Session, function_names};
-use rustyline::completion::Completer;
+use clap::ValueEnum;
 use rustyline::error::ReadlineError;
 use rustyline::history::DefaultHistory;
-use rustyline::validate::{ValidationContext, ValidationResult, Validator};
-use rustyline::{Config, Editor, Helper, Highlighter, Hinter};
+use rustyline::{CompletionType, Config, Editor};
+use statement::split;
 use std::io::{IsTerminal, Read};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
+use words::Words;
 
+/// Statements that the history keeps.
 const HISTORY_MAX: usize = 1000;
-const KEYWORDS: [&str; 16] = [
-    "SELECT",
-    "FROM",
-    "WHERE",
-    "GROUP BY",
-    "ORDER BY",
-    "LIMIT",
-    "HAVING",
-    "JOIN",
-    "LEFT JOIN",
-    "WITH",
-    "EXPLAIN",
-    "DESCRIBE",
-    "DISTINCT",
-    "BETWEEN",
-    "COUNT(*)",
-    "UNION ALL",
-];
-const HELP: &str = "\\d          tables        \\d NAME   columns of a table\n\\f          functions     \\q        leave\nA statement ends with ; and may go over several lines. Ctrl-C stops a query.\n";
 
-/// Reads statements until the end of input; from a pipe, the whole input is one script.
+/// Commands of the prompt: name, what it takes, what it does.
+const COMMANDS: [(&str, &str, &str); 6] = [
+    ("\\d", "[TABLE]", "tables, or the columns of one"),
+    ("\\f", "", "functions"),
+    ("\\format", "[FORMAT]", "how rows are written from now on; without a format, as at the start"),
+    ("\\timing", "[on|off]", "whether the time of each statement is told; without a word, the other way"),
+    ("\\?", "", "this help"),
+    ("\\q", "", "leave, as Ctrl-D does"),
+];
+
+/// Reads statements until the end of the input; what is no terminal is read as one script.
 pub(super) async fn run(setup: &Setup) -> Result<()> {
     let session = setup.session_with_tables().await?;
-    if !std::io::stdin().is_terminal() {
+    let words = Words::of(&session).await;
+    let mut prompt = Prompt { setup, session, words, format: None, is_timing: false };
+    if std::io::stdin().is_terminal() { prompt.converse().await } else { prompt.run_script().await }
+}
+
+struct Prompt<'a> {
+    setup: &'a Setup,
+    session: Session,
+    words: Words,
+    format: Option<Format>,
+    is_timing: bool,
+}
+
+/// Whether the prompt goes on after a line.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Line,
+    Leave,
+}
+
+impl Prompt<'_> {
+    /// Runs what stdin holds, until the first error.
+    async fn run_script(&mut self) -> Result<()> {
         let mut script = String::new();
-        std::io::stdin().read_to_string(&mut script)?;
-        for statement in statements(&script) {
-            execute(setup, &session, &statement).await?;
+        std::io::stdin().read_to_string(&mut script).context(|| "read statements from stdin")?;
+        let statements = split(&script);
+        let last = Some(statements.begun).filter(|begun| !begun.is_empty());
+        for statement in statements.whole.into_iter().chain(last) {
+            self.execute(&statement).await?;
         }
-        return Ok(());
+        Ok(())
     }
-    let config = Config::builder().max_history_size(HISTORY_MAX).map_err(editor_error)?.build();
-    let mut editor: Editor<Words, DefaultHistory> = Editor::with_config(config).map_err(editor_error)?;
-    editor.set_helper(Some(Words(words(&session).await)));
-    let history = std::env::home_dir().map(|home| home.join(".flowdiff_history"));
-    if let Some(file) = &history {
-        // There is none before the first session.
-        let _ = editor.load_history(file);
-    }
-    setup.print(&format!("tables: {}; \\? for help\n", session.table_names().join(", ")))?;
-    loop {
-        match editor.readline("flowdiff> ") {
-            Ok(line) => {
-                let _ = editor.add_history_entry(line.as_str());
-                if line.trim() == "\\q" {
-                    break;
+
+    /// Talks to a person. Errors are told and end nothing.
+    async fn converse(&mut self) -> Result<()> {
+        let config = Config::builder().max_history_size(HISTORY_MAX).map_err(editor_error)?;
+        let config = config.completion_type(CompletionType::List).auto_add_history(false).build();
+        let mut editor: Editor<Words, DefaultHistory> = Editor::with_config(config).map_err(editor_error)?;
+        editor.set_helper(Some(self.words.clone()));
+        let history = self.setup.state_dir.as_deref().and_then(history_file);
+        if let Some(file) = &history {
+            // There is none before the first statement.
+            let _ = editor.load_history(file);
+        }
+        let tables: Vec<&str> = self.words.tables.keys().map(String::as_str).collect();
+        self.setup.note(&format!("tables: {}. \\? for help, \\q to leave.", tables.join(", ")));
+        let mut pending = String::new();
+        loop {
+            let typed = match editor.readline(if pending.is_empty() { "flowdiff> " } else { "       -> " }) {
+                Ok(line) => line,
+                Err(ReadlineError::Interrupted) => {
+                    pending.clear();
+                    continue;
                 }
-                for statement in statements(&line) {
-                    let result = tokio::select! {
-                        result = execute(setup, &session, &statement) => result,
-                        _ = tokio::signal::ctrl_c() => Err(Error::invalid("the query was stopped")),
-                    };
-                    if let Err(error) = result {
-                        super::print_error(&error);
-                    }
+                Err(ReadlineError::Eof) => return Ok(()),
+                Err(error) => return Err(editor_error(error)),
+            };
+            pending += &typed;
+            let is_command = pending.starts_with('\\');
+            let mut statements = if is_command { statement::Statements::default() } else { split(&pending) };
+            if is_command || !statements.whole.is_empty() {
+                let _ = editor.add_history_entry(pending.trim());
+                if let Some(file) = &history
+                    && let Err(error) = editor.append_history(file)
+                {
+                    tracing::warn!("history {}: {error}", file.display());
                 }
             }
-            Err(ReadlineError::Interrupted) => {}
-            Err(ReadlineError::Eof) => break,
-            Err(error) => return Err(editor_error(error)),
+            if is_command {
+                match self.command(pending.trim()).await {
+                    Ok(Next::Leave) => return Ok(()),
+                    Ok(Next::Line) => {}
+                    Err(error) => super::print_error(&error),
+                }
+            }
+            for statement in &statements.whole {
+                // The rest of the line meant to follow what has failed.
+                if !self.execute_or_stop(statement).await {
+                    statements.begun.clear();
+                    break;
+                }
+            }
+            pending = statements.begun;
+            if !pending.is_empty() && !pending.ends_with('\n') {
+                pending.push('\n');
+            }
         }
     }
-    if let Some(file) = &history {
-        editor.save_history(file).map_err(editor_error)?;
+
+    /// Runs a statement to its end or to Ctrl-C; tells what goes wrong and returns whether all went well.
+    async fn execute_or_stop(&self, statement: &str) -> bool {
+        let result = tokio::select! {
+            result = self.execute(statement) => result,
+            Ok(()) = tokio::signal::ctrl_c() => {
+                self.setup.note("stopped");
+                return false;
+            }
+        };
+        if let Err(error) = &result {
+            super::print_error(error);
+        }
+        result.is_ok()
     }
-    Ok(())
+
+    async fn execute(&self, statement: &str) -> Result<()> {
+        // Each statement has figures of its own.
+        let report = Report::new();
+        self.setup.register_flows(&self.session, &report)?;
+        let begun = Instant::now();
+        let frame = self.session.plan(statement, &Params::new(), self.setup.clock.now()).await?;
+        let format = self.format.unwrap_or(self.setup.format(Format::Ndjson));
+        let rows = self.setup.write_frame_as(frame, &report, format).await?;
+        if self.is_timing {
+            self.setup.note(&format!("{rows} rows in {:.3} s", begun.elapsed().as_secs_f64()));
+        }
+        Ok(())
+    }
+
+    async fn command(&mut self, line: &str) -> Result<Next> {
+        let (name, argument) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        let argument = argument.trim().trim_end_matches(';').trim_end();
+        match (name.trim_end_matches(';'), argument) {
+            ("\\d", "") => self.setup.print(&listed(self.words.tables.keys()))?,
+            ("\\d", table) => {
+                let table = table.trim_matches('"');
+                if !self.words.tables.contains_key(table) {
+                    let tables: Vec<&str> = self.words.tables.keys().map(String::as_str).collect();
+                    return Err(Error::not_found(format!("there is no table {table:?}"))
+                        .with_hint(format!("the tables are {}", tables.join(", "))));
+                }
+                self.execute(&format!("DESCRIBE {table}")).await?;
+            }
+            ("\\f", _) => {
+                let own = function_names();
+                let others = self.words.functions.iter().filter(|name| !own.contains(&name.as_str()));
+                let text = format!("of flowdiff:\n{}of SQL:\n{}", columns(&own), columns(&others.collect::<Vec<_>>()));
+                self.setup.print(&text)?;
+            }
+            ("\\format", "") => self.format = None,
+            ("\\format", format) => {
+                let parsed = Format::from_str(format, true);
+                self.format = Some(parsed.map_err(|_| {
+                    let names: Vec<String> = Format::value_variants().iter().map(Format::name).collect();
+                    Error::invalid(format!("there is no format {format:?}"))
+                        .with_hint(format!("the formats are {}", names.join(", ")))
+                })?);
+            }
+            ("\\timing", word) => {
+                self.is_timing = match word.to_lowercase().as_str() {
+                    "" => !self.is_timing,
+                    "on" => true,
+                    "off" => false,
+                    _ => return Err(Error::invalid(format!("\\timing is on or off, not {word:?}"))),
+                };
+                self.setup.note(if self.is_timing { "timing is on" } else { "timing is off" });
+            }
+            ("\\?", _) => {
+                let mut text: String =
+                    COMMANDS.iter().map(|(name, takes, does)| format!("{name:<8} {takes:<9} {does}\n")).collect();
+                text += "A statement ends with ; and may go over several lines. Ctrl-C stops a query.\n";
+                self.setup.print(&text)?;
+            }
+            ("\\q", _) => return Ok(Next::Leave),
+            (other, _) => {
+                return Err(Error::invalid(format!("there is no command {other}")).with_hint("\\? lists the commands"));
+            }
+        }
+        Ok(Next::Line)
+    }
+}
+
+/// The file of the history in a folder that is made if it is missing; none if that fails.
+fn history_file(folder: &Path) -> Option<PathBuf> {
+    match std::fs::create_dir_all(folder) {
+        Ok(()) => Some(folder.join("history")),
+        Err(error) => {
+            tracing::warn!("no history: make folder {}: {error}", folder.display());
+            None
+        }
+    }
 }
 
 fn editor_error(error: ReadlineError) -> Error {
-    Error::internal(format!("prompt: {error}"))
+    Error::internal(format!("prompt: {error}")).with_source(error)
 }
 
-async fn execute(setup: &Setup, session: &Session, statement: &str) -> Result<()> {
-    let sql = match statement.split_once(' ').unwrap_or((statement, "")) {
-        ("\\?", _) => return setup.print(HELP),
-        ("\\f", _) => return setup.print(&format!("{}\n", function_names().join("\n"))),
-        ("\\d", "") => return setup.print(&format!("{}\n", session.table_names().join("\n"))),
-        ("\\d", table) => format!("DESCRIBE {}", table.trim()),
-        (command, _) if command.starts_with('\\') => {
-            return Err(Error::invalid(format!("no command {command}")).with_hint("\\? lists them"));
-        }
-        _ => statement.to_owned(),
-    };
-    let started = Instant::now();
-    let frame = session.plan(&sql, &Params::new(), setup.clock.now()).await?;
-    let rows = setup.write(frame.execute_stream().await?, Format::Ndjson).await?;
-    setup.note(&format!("{rows} rows in {:.2} s", started.elapsed().as_secs_f64()));
-    Ok(())
+fn listed<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    names.map(|name| format!("{name}\n")).collect()
 }
 
-async fn words(session: &Session) -> Vec<String> {
-    let mut words: Vec<String> = KEYWORDS.iter().map(|word| (*word).to_owned()).collect();
-    words.extend(function_names().into_iter().map(str::to_owned));
-    for table in session.table_names() {
-        if let Ok(frame) = session.context().table(&table).await {
-            words.extend(frame.schema().fields().iter().map(|field| field.name().clone()));
-        }
-        words.push(table);
-    }
-    words.sort();
-    words.dedup();
-    words
-}
-
-/// Splits a text at `;` outside quotes and comments; a command with `\` is a line of its own.
-fn statements(text: &str) -> Vec<String> {
-    if text.trim_start().starts_with('\\') {
-        return vec![text.trim().trim_end_matches(';').to_owned()];
-    }
-    let (mut statements, mut current, mut quote, mut comment) = (Vec::new(), String::new(), None, false);
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match (c, quote, comment) {
-            ('\n', _, true) => comment = false,
-            (_, _, true) => continue,
-            ('-', None, false) if chars.peek() == Some(&'-') => {
-                comment = true;
-                continue;
-            }
-            (';', None, false) => {
-                statements.push(std::mem::take(&mut current));
-                continue;
-            }
-            ('\'' | '"', None, false) => quote = Some(c),
-            (c, Some(open), false) if c == open => quote = None,
-            _ => {}
-        }
-        current.push(c);
-    }
-    statements.push(current);
-    statements.into_iter().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).collect()
-}
-
-/// Words to complete; also tells when a statement is complete.
-#[derive(Helper, Highlighter, Hinter)]
-struct Words(Vec<String>);
-
-impl Completer for Words {
-    type Candidate = String;
-
-    fn complete(&self, line: &str, at: usize, _: &rustyline::Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
-        let start = line[..at].rfind(|c: char| !c.is_alphanumeric() && c != '_').map_or(0, |space| space + 1);
-        let begun = line[start..at].to_lowercase();
-        let fits = |word: &&String| !begun.is_empty() && word.to_lowercase().starts_with(&begun);
-        Ok((start, self.0.iter().filter(fits).cloned().collect()))
-    }
-}
-
-impl Validator for Words {
-    fn validate(&self, context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
-        let text = context.input().trim();
-        let complete = text.is_empty() || text.starts_with('\\') || text.ends_with(';');
-        Ok(if complete { ValidationResult::Valid(None) } else { ValidationResult::Incomplete })
-    }
+/// Names beside each other, as many as fit into 100 characters.
+fn columns(names: &[impl AsRef<str>]) -> String {
+    let width = names.iter().map(|name| name.as_ref().len()).max().unwrap_or(0) + 2;
+    let rows = names.chunks((98 / width).max(1)).map(|row| {
+        let row: String = row.iter().map(|name| format!("{:<width$}", name.as_ref())).collect();
+        format!("  {}\n", row.trim_end())
+    });
+    rows.collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::Args;
+    use clap::Parser;
+    use std::collections::BTreeMap;
+
+    async fn prompt(setup: &Setup) -> Prompt<'_> {
+        let session = setup.session().unwrap();
+        let tables = BTreeMap::from([("flows".to_owned(), Vec::new())]);
+        let words = Words { tables, ..Words::default() };
+        Prompt { setup, session, words, format: None, is_timing: false }
+    }
+
+    fn setup() -> Setup {
+        Setup::new(&Args::parse_from(["flowdiff", "sql"]).global, &BTreeMap::new()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn commands_change_the_prompt_and_unknown_ones_are_named() {
+        let setup = setup();
+        let mut prompt = prompt(&setup).await;
+        assert_eq!(prompt.command("\\q").await.unwrap(), Next::Leave);
+        assert_eq!(prompt.command("\\format csv;").await.unwrap(), Next::Line);
+        assert_eq!(prompt.format, Some(Format::Csv));
+        prompt.command("\\format").await.unwrap();
+        assert_eq!(prompt.format, None);
+        for (line, is_timing) in [("\\timing", true), ("\\timing off", false), ("\\timing ON;", true)] {
+            prompt.command(line).await.unwrap();
+            assert_eq!(prompt.is_timing, is_timing, "{line}");
+        }
+        for (line, words, hint) in [
+            ("\\x", "\\x", "\\?"),
+            ("\\timing maybe", "\"maybe\"", ""),
+            ("\\format xml", "\"xml\"", "ndjson"),
+            ("\\d flow; DROP", "\"flow; DROP\"", "flows"),
+        ] {
+            let error = prompt.command(line).await.unwrap_err();
+            assert!(error.to_string().contains(words) && error.hint().unwrap_or("").contains(hint), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failed_statement_is_told_and_ends_nothing() {
+        let setup = setup();
+        let prompt = prompt(&setup).await;
+        assert!(!prompt.execute_or_stop("SELECT nothing").await);
+        assert!(!prompt.execute_or_stop("DROP TABLE flows").await);
+    }
 
     #[test]
-    fn statements_end_at_semicolons_outside_quotes_and_comments() {
-        assert_eq!(statements("SELECT 1; SELECT ';' ;"), ["SELECT 1", "SELECT ';'"]);
-        assert_eq!(statements("SELECT 1 -- not; here\n+ 1;"), ["SELECT 1 \n+ 1"]);
-        assert_eq!(statements("\\d flows;"), ["\\d flows"]);
-        assert!(statements(" ; ;").is_empty());
+    fn names_stand_beside_each_other() {
+        assert_eq!(columns(&["a", "bbb"]), "  a    bbb\n");
+        assert_eq!(columns(&[""; 0]), "");
     }
 }

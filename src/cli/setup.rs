@@ -2,10 +2,11 @@
 
 use super::args::{Global, When};
 use super::output::{Format, OutputFile, OutputOptions};
+use super::progress::Meter;
 use crate::aws::Usage;
 use crate::catalog::{self, Catalog, FileKind, Manifest};
 use crate::clock::Clock;
-use crate::config::{Config, Loaded};
+use crate::config::{Config, Flag, Loaded};
 use crate::diff::printable;
 use crate::digest::Builder;
 use crate::error::{Error, Result};
@@ -14,13 +15,11 @@ use crate::session::{Location, Session, open_location};
 use crate::source::Source;
 use crate::window::Window;
 use datafusion::execution::SendableRecordBatchStream;
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use indicatif::HumanBytes;
 use std::collections::BTreeMap;
 use std::io::{BufWriter, IsTerminal, Stdout, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 /// The resolved settings of one run.
 pub(super) struct Setup {
@@ -32,37 +31,40 @@ pub(super) struct Setup {
     format: Option<Format>,
     output: Option<PathBuf>,
     progress: When,
+    /// The user's folder for what flowdiff remembers between runs.
+    pub(super) state_dir: Option<PathBuf>,
 }
 
 impl Setup {
     pub(super) fn new(global: &Global, environment: &BTreeMap<String, String>) -> Result<Setup> {
-        let flags: Vec<(&str, String)> = [
-            ("source.url", global.source.clone()),
-            ("store.url", global.store.clone()),
-            ("log.level", global.log_level.clone()),
-            ("log.format", global.log_format.clone()),
-            ("session.memory_bytes", global.memory.clone()),
-            ("session.threads", global.threads.map(|threads| threads.to_string())),
-            ("digest.port_rule", global.port_rule.clone()),
-            ("digest.addresses", global.addresses.clone()),
-            ("store.single_writer", global.single_writer.then(|| "true".to_owned())),
-            ("aws.profile", global.aws.profile.clone()),
-            ("aws.region", global.aws.region.clone()),
-            ("aws.endpoint_url", global.aws.endpoint_url.clone()),
-            ("aws.no_sign_request", global.aws.no_sign_request.then(|| "true".to_owned())),
-            ("aws.requester_pays", global.aws.requester_pays.then(|| "true".to_owned())),
+        let switch = |on: bool| on.then(|| "true".to_owned());
+        let flags: Vec<Flag> = [
+            ("source.url", "--source", global.source.clone()),
+            ("store.url", "--store", global.store.clone()),
+            ("log.level", "--log-level", global.log_level.clone()),
+            ("log.format", "--log-format", global.log_format.clone()),
+            ("session.memory_bytes", "--memory", global.memory.clone()),
+            ("session.threads", "--threads", global.threads.map(|threads| threads.to_string())),
+            ("digest.port_rule", "--port-rule", global.port_rule.clone()),
+            ("digest.addresses", "--addresses", global.addresses.clone()),
+            ("store.single_writer", "--single-writer", switch(global.single_writer)),
+            ("aws.profile", "--profile", global.aws.profile.clone()),
+            ("aws.region", "--region", global.aws.region.clone()),
+            ("aws.endpoint_url", "--endpoint-url", global.aws.endpoint_url.clone()),
+            ("aws.no_sign_request", "--no-sign-request", switch(global.aws.no_sign_request)),
+            ("aws.requester_pays", "--requester-pays", switch(global.aws.requester_pays)),
         ]
         .into_iter()
-        .filter_map(|(key, value)| Some((key, value?)))
+        .filter_map(|(key, name, text)| Some(Flag { key, name, text: text? }))
         .collect();
-        let named = global.config.clone().or_else(|| environment.get("FLOWDIFF_CONFIG").map(PathBuf::from));
-        let file = named.or_else(|| Some(PathBuf::from("flowdiff.toml")).filter(|file| file.is_file()));
+        let file = crate::config::find_file(global.config.as_deref(), environment);
         let loaded = crate::config::load(file.as_deref(), environment, &flags)?;
         let colors = match global.color {
             When::Auto => std::io::stderr().is_terminal() && !environment.contains_key("NO_COLOR"),
             When::Always => true,
             When::Never => false,
         };
+        console::set_colors_enabled_stderr(colors);
         crate::telemetry::init(&loaded.config.log, colors)?;
         loaded.notes.iter().for_each(|note| tracing::warn!("{note}"));
         Ok(Setup {
@@ -73,6 +75,7 @@ impl Setup {
             format: global.format,
             output: global.output.clone(),
             progress: global.progress,
+            state_dir: state_dir(environment),
         })
     }
 
@@ -81,8 +84,8 @@ impl Setup {
         let mut loaded = self.loaded.clone();
         loaded.config.source.url = Some(source.to_owned());
         loaded.config.store.url = store.to_owned();
-        let usage = self.usage.clone();
-        Setup { loaded, report: Report::new(), usage, format: self.format, output: self.output.clone(), ..*self }
+        let (usage, output, state_dir) = (self.usage.clone(), self.output.clone(), self.state_dir.clone());
+        Setup { loaded, report: Report::new(), usage, output, state_dir, ..*self }
     }
 
     pub(super) fn config(&self) -> &Config {
@@ -126,25 +129,26 @@ impl Setup {
     /// A session with `flows` where there is a source, and the tables of the store where there is one.
     pub(super) async fn session_with_tables(&self) -> Result<Session> {
         let session = self.session()?;
-        let config = self.config();
-        if config.source.url.is_some() {
-            let flows = FlowsTable::new(
-                self.source()?,
-                &config.scan,
-                &config.source.listing(),
-                config.digest.lateness,
-                self.report.clone(),
-            );
-            session.register_table("flows", Arc::new(flows))?;
-        }
+        self.register_flows(&session, &self.report)?;
         match self.catalog(false) {
             Ok(catalog) => catalog::register(session.context(), &catalog)?,
-            Err(error) if config.source.url.is_some() => {
+            Err(error) if self.config().source.url.is_some() => {
                 tracing::info!("no table of digests: {error}");
             }
             Err(error) => return Err(error),
         }
         Ok(session)
+    }
+
+    /// Makes the source known to SQL as `flows`, if there is one; its scans count in `report`.
+    pub(super) fn register_flows(&self, session: &Session, report: &Arc<Report>) -> Result<()> {
+        let config = self.config();
+        if config.source.url.is_none() {
+            return Ok(());
+        }
+        let lateness = config.digest.lateness;
+        let flows = FlowsTable::new(self.source()?, &config.scan, &config.source.listing(), lateness, report.clone());
+        session.register_table("flows", Arc::new(flows))
     }
 
     pub(super) fn builder(&self) -> Result<Builder> {
@@ -185,9 +189,9 @@ impl Setup {
             ));
         }
         let report = Report::of_objects();
-        let bar = self.progress_bar(&report);
+        let meter = self.meter(&report);
         let built = builder.build(window, force, &report).await;
-        bar.abort();
+        drop(meter);
         let built = built?;
         let manifest = built.manifest;
         let (coverage, totals) = (&manifest.coverage, &manifest.totals);
@@ -221,36 +225,14 @@ impl Setup {
         Ok(manifest)
     }
 
-    fn progress_bar(&self, report: &Arc<Report>) -> tokio::task::AbortHandle {
-        let terminal = std::io::stderr().is_terminal();
-        let show = match self.progress {
-            When::Auto => terminal,
-            When::Always => true,
-            When::Never => false,
-        };
-        let report = report.clone();
-        let task = tokio::spawn(async move {
-            if !show {
-                return;
-            }
-            let bar = ProgressBar::no_length();
-            bar.set_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar()));
-            let clear = ClearOnDrop(bar.clone());
-            loop {
-                tokio::time::sleep(Duration::from_millis(if terminal { 200 } else { 2000 })).await;
-                let progress = &report.progress;
-                let line = format!(
-                    "{}/{} objects, {} of {}, {} records",
-                    progress.objects_done.load(Ordering::Relaxed),
-                    progress.objects_total.load(Ordering::Relaxed),
-                    HumanBytes(progress.bytes_done.load(Ordering::Relaxed)),
-                    HumanBytes(progress.bytes_total.load(Ordering::Relaxed)),
-                    progress.records.load(Ordering::Relaxed),
-                );
-                if terminal { clear.0.set_message(line) } else { eprintln!("{line}") }
-            }
-        });
-        task.abort_handle()
+    /// Shows the progress of `report` as `--progress` says.
+    pub(super) fn meter(&self, report: &Arc<Report>) -> Meter {
+        Meter::start(report, self.progress)
+    }
+
+    /// Whether rows appear on a terminal.
+    pub(super) fn shows_rows(&self) -> bool {
+        self.output.is_none() && std::io::stdout().is_terminal()
     }
 
     /// The edges of a published digest.
@@ -264,8 +246,8 @@ impl Setup {
     }
 
     /// Says what a scan passed over and what it cost.
-    pub(super) fn tell_report(&self) {
-        let figures = self.report.figures();
+    pub(super) fn tell_report(&self, report: &Report) {
+        let figures = report.figures();
         if figures.listed + figures.pruned + figures.others == 0 {
             return;
         }
@@ -301,8 +283,7 @@ impl Setup {
     }
 
     pub(super) fn format(&self, piped: Format) -> Format {
-        let terminal = self.output.is_none() && std::io::stdout().is_terminal();
-        self.format.unwrap_or(if terminal && piped == Format::Ndjson { Format::Table } else { piped })
+        self.format.unwrap_or(if self.shows_rows() && piped == Format::Ndjson { Format::Table } else { piped })
     }
 
     /// A table keeps to the width of the terminal that it is shown on.
@@ -313,19 +294,25 @@ impl Setup {
     }
 
     pub(super) fn writer(&self) -> Result<Output> {
-        Ok(match &self.output {
-            Some(path) => Output::File(OutputFile::create(path)?),
-            None => Output::Stdout(BufWriter::new(std::io::stdout())),
-        })
+        Output::open(self.output.as_deref())
+    }
+
+    pub(super) fn print(&self, text: &str) -> Result<()> {
+        print(self.output.as_deref(), text.as_bytes())
     }
 }
 
-struct ClearOnDrop(ProgressBar);
+/// Writes all of a command's data at once.
+pub(super) fn print(output: Option<&Path>, data: &[u8]) -> Result<()> {
+    let mut out = Output::open(output)?;
+    out.write_all(data)?;
+    out.commit()
+}
 
-impl Drop for ClearOnDrop {
-    fn drop(&mut self) {
-        self.0.finish_and_clear();
-    }
+fn state_dir(environment: &BTreeMap<String, String>) -> Option<PathBuf> {
+    let set = |name| environment.get(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let folder = set("XDG_STATE_HOME").or_else(|| Some(set("HOME")?.join(".local/state")));
+    folder.map(|folder| folder.join("flowdiff"))
 }
 
 /// Where data goes: stdout, or a file that appears when it is complete.
@@ -335,6 +322,13 @@ pub(super) enum Output {
 }
 
 impl Output {
+    fn open(path: Option<&Path>) -> Result<Output> {
+        Ok(match path {
+            Some(path) => Output::File(OutputFile::create(path)?),
+            None => Output::Stdout(BufWriter::new(std::io::stdout())),
+        })
+    }
+
     pub(super) fn commit(self) -> Result<()> {
         match self {
             Output::Stdout(mut out) => Ok(out.flush()?),

@@ -7,6 +7,7 @@ pub mod queries;
 mod store;
 
 pub use functions::{function_names, parse_cidr};
+pub(crate) use planning::near_names;
 pub use queries::Query;
 pub use store::{Location, open_location};
 
@@ -183,8 +184,12 @@ impl Session {
     }
 
     async fn plan_read_only(&self, sql: &str) -> Result<DataFrame> {
-        let plan = self.context.state().create_logical_plan(sql).await;
-        let plan = plan.map_err(|error| planning::explain(error, &self.table_names()))?;
+        let state = self.context.state();
+        let explained = |error| planning::explain(error, &self.table_names());
+        let statement = state.sql_to_statement(sql, &state.config_options().sql_parser.dialect).map_err(explained)?;
+        // Said before the plan is made: what is wrong inside of an INSERT does not matter.
+        planning::check_verb(&statement)?;
+        let plan = state.statement_to_plan(statement).await.map_err(explained)?;
         planning::check_read_only(&plan)?;
         Ok(self.context.execute_logical_plan(plan).await?)
     }
@@ -299,7 +304,23 @@ mod tests {
         let error = refusal("SELECT srcaddr FRM flows WHERE").await;
         assert!(error.to_string().contains("Line: 1"), "{error}");
         let error = refusal("SELECT cidr_contain('10.0.0.0/8', srcaddr) FROM flows").await;
-        assert!(error.to_string().contains("cidr_contains"), "{error}");
+        assert_eq!(error.to_string(), "no function cidr_contain (line 1, column 8)");
+        assert_eq!(error.hint(), Some("did you mean cidr_contains?"));
+        let error = refusal("SELECT 1; SELECT 2").await;
+        assert_eq!(error.to_string(), "this is more than one statement: give one at a time");
+    }
+
+    #[tokio::test]
+    async fn what_writes_is_refused_by_its_word_before_it_is_planned() {
+        for (sql, word) in [
+            ("INSERT INTO flows VALUES (1, 2)", "INSERT is"),
+            ("insert into nothing values (1)", "INSERT is"),
+            ("/* read */ COPY flows TO 'x'", "COPY is"),
+            ("SET a.b = 1", "SET is"),
+        ] {
+            let error = refusal(sql).await;
+            assert!(error.to_string().starts_with(word), "{sql}: {error}");
+        }
     }
 
     #[tokio::test]

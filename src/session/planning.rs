@@ -9,7 +9,39 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, ScalarValue, SchemaError};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::sql::parser::Statement;
 use std::collections::BTreeMap;
+
+/// Statements that do more than read, by their first word: refused by the word that the user wrote.
+const REFUSED_VERBS: [&str; 13] = [
+    "ALTER",
+    "COPY",
+    "CREATE",
+    "DEALLOCATE",
+    "DELETE",
+    "DROP",
+    "EXECUTE",
+    "INSERT",
+    "MERGE",
+    "PREPARE",
+    "SET",
+    "TRUNCATE",
+    "UPDATE",
+];
+
+/// Refuses a statement that is known to do more than read. What it lets pass is judged by [`check_read_only`].
+pub(super) fn check_verb(statement: &Statement) -> Result<()> {
+    let text = statement.to_string();
+    match text.split_whitespace().next() {
+        Some(verb) if REFUSED_VERBS.contains(&verb) => Err(refusal(verb)),
+        _ => Ok(()),
+    }
+}
+
+fn refusal(verb: &str) -> Error {
+    Error::invalid(format!("{verb} is not allowed: SQL here only reads"))
+        .with_hint("write a query, EXPLAIN, DESCRIBE or SHOW")
+}
 
 /// Refuses every plan that does more than read registered tables.
 ///
@@ -18,7 +50,7 @@ pub(super) fn check_read_only(plan: &LogicalPlan) -> Result<()> {
     plan.apply_with_subqueries(|node| {
         let refused = match node {
             LogicalPlan::Ddl(statement) => statement.name().to_owned(),
-            LogicalPlan::Dml(statement) => statement.op.to_string(),
+            LogicalPlan::Dml(statement) => statement.op.to_string().to_uppercase(),
             LogicalPlan::Copy(_) => "COPY".to_owned(),
             LogicalPlan::Statement(statement) => statement.name().to_owned(),
             LogicalPlan::Extension(extension) => extension.node.name().to_owned(),
@@ -43,8 +75,7 @@ pub(super) fn check_read_only(plan: &LogicalPlan) -> Result<()> {
             | LogicalPlan::Unnest(_)
             | LogicalPlan::RecursiveQuery(_) => return Ok(TreeNodeRecursion::Continue),
         };
-        let error = Error::invalid(format!("{refused} is not allowed: SQL here only reads"));
-        Err(error.with_hint("write a query, EXPLAIN, DESCRIBE or SHOW").into())
+        Err(refusal(&refused).into())
     })?;
     Ok(())
 }
@@ -151,9 +182,15 @@ pub(super) fn explain(error: DataFusionError, tables: &[String]) -> Error {
             error.with_hint(format!("the tables are {}", tables.join(", ")))
         };
     }
+    if let Some((name, near)) = missing_function(&message) {
+        let ours = functions::function_names();
+        let near = near_names(name, &ours).into_iter().next().unwrap_or_else(|| near.to_owned());
+        return Error::invalid(format!("no function {name}{place}")).with_hint(format!("did you mean {near}?"));
+    }
+    let message = plain(&message);
     match message == ours.to_string() && place.is_empty() {
         true => ours,
-        false => Error::new(ours.kind(), format!("{message}{place}")).with_source(ours),
+        false => Error::new(ours.kind(), format!("{message}{place}")),
     }
 }
 
@@ -163,6 +200,26 @@ fn without_coercion(message: String) -> String {
     match inner.and_then(|(_, rest)| rest.split_once(". No function matches")) {
         Some((inner, _)) => inner.to_owned(),
         None => message,
+    }
+}
+
+/// The function that DataFusion does not find, and the one that it thinks was meant.
+fn missing_function(message: &str) -> Option<(&str, &str)> {
+    let (name, rest) = message.split_once("Invalid function '")?.1.split_once("'.")?;
+    Some((name, rest.split_once("Did you mean '")?.1.split_once('\'')?.0))
+}
+
+/// The message without DataFusion's words for the stage that found the fault.
+fn plain(message: &str) -> String {
+    if message.contains("only supports a single SQL statement") {
+        return "this is more than one statement: give one at a time".to_owned();
+    }
+    let message = message.strip_prefix("Error during planning: ").unwrap_or(message);
+    let parser =
+        message.strip_prefix("SQL error: ").and_then(|rest| rest.split_once("Error(\"")?.1.strip_suffix("\")"));
+    match parser {
+        Some(inner) => format!("cannot read the statement: {}", inner.replace("\\\"", "\"")),
+        None => message.to_owned(),
     }
 }
 
@@ -192,7 +249,7 @@ fn column_hint(field: &Column, names: &[&str]) -> String {
 }
 
 /// The names that are most like `wanted`, best first.
-fn near_names(wanted: &str, names: &[&str]) -> Vec<String> {
+pub(crate) fn near_names(wanted: &str, names: &[&str]) -> Vec<String> {
     let wanted = wanted.to_lowercase().replace('-', "_");
     let mut near: Vec<(usize, &str)> = names
         .iter()

@@ -6,7 +6,7 @@ pub use parse::{parse_duration, parse_time};
 
 pub use crate::clock::Timestamp;
 use crate::error::{Error, Result};
-use chrono::{DurationRound, SecondsFormat, TimeDelta, Utc};
+use chrono::{SecondsFormat, TimeDelta, Utc};
 use std::fmt;
 
 /// A half-open interval `[start, stop)` in UTC, of whole minutes.
@@ -24,15 +24,20 @@ impl Window {
     /// Makes the window `[start, stop)`.
     ///
     /// # Errors
-    /// `Invalid` if it is empty, runs backwards, or does not fall on whole minutes.
+    /// `Invalid` if it is empty, runs backwards, does not fall on whole minutes, or leaves the years that nanoseconds
+    /// since 1970 reach in 64 bits (1677 to 2262): SQL compares times in these.
     pub fn new(start: Timestamp, stop: Timestamp) -> Result<Window> {
         if start >= stop {
-            return Err(Error::invalid(format!("window {}/{} is empty", format_time(start), format_time(stop)))
+            let fault = if start == stop { "is empty" } else { "runs backwards" };
+            return Err(Error::invalid(format!("window {}/{} {fault}", format_time(start), format_time(stop)))
                 .with_hint("a window is START/STOP with START before STOP"));
         }
         for instant in [start, stop] {
-            let minute = TimeDelta::minutes(1);
-            if instant.duration_trunc(minute).ok() != Some(instant) {
+            if instant.timestamp_nanos_opt().is_none() {
+                return Err(Error::invalid(format!("{} is out of range", format_time(instant)))
+                    .with_hint("times lie between 1677-09-22 and 2262-04-11"));
+            }
+            if instant.timestamp() % 60 != 0 || instant.timestamp_subsec_nanos() != 0 {
                 return Err(Error::invalid(format!("{} is not a whole minute", format_time(instant)))
                     .with_hint("windows begin and end on whole minutes"));
             }
@@ -127,9 +132,22 @@ mod tests {
     #[test]
     fn empty_backward_and_ragged_windows_are_refused() {
         let (a, b) = (time("2026-11-20T12:00:00Z"), time("2026-11-20T13:00:00Z"));
-        assert!(Window::new(a, a).is_err());
-        assert!(Window::new(b, a).is_err());
+        assert!(Window::new(a, a).unwrap_err().to_string().ends_with("is empty"));
+        assert!(Window::new(b, a).unwrap_err().to_string().ends_with("runs backwards"));
         assert!(Window::new(a, b + TimeDelta::seconds(30)).is_err());
+    }
+
+    #[test]
+    fn what_is_said_of_a_far_window_is_that_it_is_out_of_range() {
+        for (start, stop) in
+            [("2300-01-01T00:00:00Z", "2300-01-01T01:00:00Z"), ("1600-01-01T00:00:00Z", "2026-01-01T00:00:00Z")]
+        {
+            let error = Window::new(time(start), time(stop)).unwrap_err();
+            assert!(error.to_string().ends_with("is out of range"), "{error}");
+            assert!(error.hint().unwrap().contains("2262"));
+        }
+        let error = Window::new(time("2026-11-20T12:00:00Z"), time("2026-11-20T12:00:30Z")).unwrap_err();
+        assert_eq!(error.to_string(), "2026-11-20T12:00:30Z is not a whole minute");
     }
 
     #[test]

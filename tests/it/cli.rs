@@ -1,5 +1,7 @@
 //! The binary as a user runs it: the demo and the commands it names, wrong input, exit codes.
 
+mod screens;
+
 use assert_cmd::Command;
 use std::path::Path;
 
@@ -77,47 +79,82 @@ fn the_demo_shows_each_planted_change_with_its_evidence() {
 }
 
 #[test]
-fn errors_name_the_thing_and_exit_by_kind() {
-    let folder = tempfile::tempdir().unwrap();
-    for (args, code, words) in [
-        (&["digest", "noon"][..], 2, "\"noon\""),
-        (&["digest", "2026-11-20T12"], 2, "--source"),
-        (&["digest", "2026-11-20T12", "--source", "nowhere"], 3, "nowhere"),
-        (&["sql", "SELECT 1", "--store", "gopher://x"], 2, "gopher"),
-        (&["query", "nothing"], 3, "top_talkers"),
-        (&["config", "show", "--config", "missing.toml"], 3, "missing.toml"),
-        (&["frobnicate"], 2, "frobnicate"),
-    ] {
-        let output = flowdiff(folder.path()).args(args).output().unwrap();
-        let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(code), "{args:?}: {text}");
-        assert!(text.contains(words), "{args:?}: {text}");
-        assert!(output.stdout.is_empty());
-    }
-}
-
-#[test]
-fn a_window_not_published_is_refused_by_no_build_and_named() {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir(folder.path().join("flowdiff-digests")).unwrap();
-    let output = flowdiff(folder.path()).args(["edges", BEFORE, "--no-build"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(3));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("2026-11-20T12:00Z"));
-}
-
-#[test]
-fn settings_show_where_they_came_from() {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("flowdiff.toml"), "[session]\nthreads = 3\n").unwrap();
-    let shown = stdout(flowdiff(folder.path()).args(["config", "show", "--origin", "--memory", "1GiB"]));
-    assert!(shown.contains("threads = 3  # flowdiff.toml"), "{shown}");
-    assert!(shown.contains("memory_bytes = \"1GiB\"  # command line"), "{shown}");
-    assert!(shown.contains("ratio = 2.0  # default"), "{shown}");
-}
-
-#[test]
 fn completions_and_the_manual_are_printed() {
     let folder = tempfile::tempdir().unwrap();
     assert!(stdout(flowdiff(folder.path()).args(["completions", "bash"])).contains("flowdiff"));
     assert!(stdout(flowdiff(folder.path()).arg("man")).contains(".TH flowdiff"));
+}
+
+#[test]
+fn a_file_of_output_appears_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.parquet");
+    stdout(
+        flowdiff(folder.path())
+            .args(["sql", "SELECT 1 AS n", "--source", ".", "--output", "out.parquet"])
+            .args(["--format", "parquet"]),
+    );
+    assert!(std::fs::read(&out).unwrap().starts_with(b"PAR1"));
+    let failing = ["sql", "SELECT 1 / 0 AS n", "--source", ".", "--output", "out.parquet"];
+    assert_eq!(flowdiff(folder.path()).args(failing).output().unwrap().status.code(), Some(2));
+    assert!(std::fs::read(&out).unwrap().starts_with(b"PAR1"), "what was there stays");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_that_may_not_be_read_is_named() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let logs = folder.path().join("logs");
+    std::fs::create_dir(&logs).unwrap();
+    std::fs::set_permissions(&logs, std::fs::Permissions::from_mode(0o000)).unwrap();
+    // The superuser may read everything.
+    if std::fs::read_dir(&logs).is_ok() {
+        return;
+    }
+    let output = flowdiff(folder.path()).args(["digest", "2024-05-01T12", "--source", "logs"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("logs"));
+}
+
+#[test]
+fn without_credentials_a_bucket_is_refused_soon() {
+    let folder = tempfile::tempdir().unwrap();
+    let begun = std::time::Instant::now();
+    // The discard port: no metadata service answers there.
+    let mut command = flowdiff(folder.path());
+    command.args(["windows", "--store", "s3://nobodys-bucket/x"]).env("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9");
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(5), "{text}");
+    assert!(text.contains("no AWS credentials") && text.contains("AWS_ACCESS_KEY_ID"), "{text}");
+    assert!(begun.elapsed().as_secs() < 10);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_digest_publishes_nothing_and_ends_with_130() {
+    let folder = tempfile::tempdir().unwrap();
+    let fifo_free = folder.path().join("logs");
+    screens::write_logs(&fifo_free, 600);
+    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("flowdiff"))
+        .current_dir(folder.path())
+        .env_clear()
+        .args(["digest", screens::BEFORE, "--source", "logs", "--threads", "1"])
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The window is said before the work begins.
+    let mut stderr = std::io::BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut stderr, &mut line).unwrap();
+    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    let mut rest = String::new();
+    std::io::Read::read_to_string(&mut stderr, &mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{rest}");
+    assert!(rest.contains("interrupted"), "{rest}");
+    let windows = stdout(flowdiff(folder.path()).args(["windows", "--source", "logs"]));
+    assert_eq!(windows, "");
 }

@@ -24,19 +24,20 @@ impl OutputFile {
     /// # Errors
     /// `Invalid` if `path` is a folder or names no file; else what the file system says (`NotFound` for its folder).
     pub fn create(path: &Path) -> Result<Self> {
+        let named = path.display();
+        let doing = || format!("open output {named}");
         // A link stays a link: what it points to is replaced.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let doing = || format!("open output {}", path.display());
         let present = fs::metadata(&path).ok();
         if present.as_ref().is_some_and(fs::Metadata::is_dir) {
-            return Err(Error::invalid(format!("output {} is a folder", path.display())).with_hint("name a file"));
+            return Err(Error::invalid(format!("output {named} is a folder")).with_hint("name a file"));
         }
         if present.as_ref().is_some_and(|present| !present.is_file()) {
             let file = File::options().write(true).open(&path).context(doing)?;
             return Ok(OutputFile { path, temporary: None, writer: BufWriter::new(file) });
         }
         let Some(name) = path.file_name() else {
-            return Err(Error::invalid(format!("output {} names no file", path.display())));
+            return Err(Error::invalid(format!("output {named} names no file")));
         };
         let hidden = format!(".{}.{}.tmp", name.to_string_lossy(), Uuid::new_v4().simple());
         let temporary = path.with_file_name(hidden);

@@ -149,6 +149,20 @@ fn whole_seconds_are_times_in_parquet_too() {
 }
 
 #[test]
+fn csv_makes_formulas_harmless_and_leaves_everything_else() {
+    let names = ["=cmd|' /C calc'!A0", "@SUM(1)", "+1", "-2+3", "\ta", "-", "::1", "10.0.0.1", "a=b"];
+    let batch = RecordBatch::try_from_iter([
+        ("name", Arc::new(StringViewArray::from_iter_values(names)) as ArrayRef),
+        ("bytes", Arc::new(Int64Array::from_value(-1, names.len()))),
+    ])
+    .unwrap();
+    let csv = text(vec![batch.clone()], Format::Csv);
+    let cells: Vec<&str> = csv.lines().skip(1).map(|line| line.strip_suffix(",-1").unwrap()).collect();
+    assert_eq!(cells, ["'=cmd|' /C calc'!A0", "'@SUM(1)", "'+1", "'-2+3", "'\ta", "-", "::1", "10.0.0.1", "a=b"]);
+    assert!(text(vec![batch], Format::Ndjson).contains("\"name\":\"-2+3\""), "JSON is not for spreadsheets");
+}
+
+#[test]
 fn lists_and_odd_numbers_have_a_text() {
     let list = ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(1), Some(2)])]);
     let batch = RecordBatch::try_from_iter([

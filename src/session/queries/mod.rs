@@ -6,7 +6,7 @@ mod param;
 
 pub use param::{Param, ParamType};
 
-use super::Params;
+use super::{Params, near_names};
 use crate::clock::Timestamp;
 use crate::error::{Context, Error, Result};
 use datafusion::common::ScalarValue;
@@ -72,7 +72,7 @@ embedded! {
 /// Finds a query by name: in the user's folder first, then among those that flowdiff brings.
 ///
 /// # Errors
-/// `NotFound` listing the queries there are; `Invalid` naming the file if its header cannot be read.
+/// `NotFound` naming the nearest queries, or all if none is near; `Invalid` naming the file if its header cannot be read.
 pub fn load(name: &str, user_folder: Option<&Path>) -> Result<Query> {
     if is_name(name)
         && let Some(folder) = user_folder
@@ -84,7 +84,12 @@ pub fn load(name: &str, user_folder: Option<&Path>) -> Result<Query> {
         Some((_, text)) => header::parse(name, text),
         None => {
             let names: Vec<String> = list(user_folder)?.into_iter().map(|query| query.name).collect();
-            Err(Error::not_found(format!("no query {name:?}")).with_hint(format!("there are {}", names.join(", "))))
+            let near = near_names(name, &names.iter().map(String::as_str).collect::<Vec<_>>());
+            let hint = match near.is_empty() {
+                true => format!("there are {}", names.join(", ")),
+                false => format!("did you mean {}? `flowdiff query --list` tells all", near.join(", ")),
+            };
+            Err(Error::not_found(format!("no query {name:?}")).with_hint(hint))
         }
     }
 }
