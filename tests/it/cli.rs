@@ -124,7 +124,9 @@ fn without_credentials_a_bucket_is_refused_soon() {
     let begun = std::time::Instant::now();
     // The discard port: no metadata service answers there.
     let mut command = flowdiff(folder.path());
-    command.args(["windows", "--store", "s3://nobodys-bucket/x"]).env("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9");
+    command
+        .args(["windows", "--store", "s3://nobodys-bucket/x", "--region", "us-east-1"])
+        .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:9");
     let output = command.output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(5), "{text}");

@@ -97,7 +97,10 @@ async fn what_is_denied_is_named_and_not_tried_again() {
     assert_eq!(asked.len(), requests, "each object is asked for once");
     let (checked, _) = run(&mut logs.command(&["check", "--endpoint-url", &url]), 2);
     assert!(checked.contains("source identity: arn:aws:"), "{checked}");
-    assert!(checked.contains("failed  source: access denied: s3:GetObject"), "{checked}");
+    assert!(
+        checked.contains("failed  source: read ") && checked.contains("caused by: access denied: s3:GetObject"),
+        "{checked}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
