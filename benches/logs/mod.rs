@@ -1,10 +1,14 @@
 //! Flow logs for the benches: objects in memory, always the same. Records come in runs of one interface, as AWS writes
 //! them; one in twenty is rejected, one in fifty is IPv6.
 
+#[path = "../../tests/it/random.rs"]
+mod random;
+
 use flate2::{Compression, write::GzEncoder};
 use flowdiff::source::Source;
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
+use random::Random;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -87,16 +91,4 @@ fn text(format: &str, object: u64, records: u64) -> String {
         text.push('\n');
     }
     text
-}
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let value = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (value ^ (value >> 31)) % bound
-    }
 }

@@ -2,6 +2,8 @@
 
 #[path = "../../tests/it/diff/published.rs"]
 mod published;
+#[path = "../../tests/it/random.rs"]
+mod random;
 
 use datafusion::arrow::array::{
     ArrayRef, Int64Array, RecordBatch, StringViewArray, StringViewBuilder, TimestampMillisecondArray, UInt8Array,
@@ -11,6 +13,7 @@ use datafusion::arrow::datatypes::SchemaRef;
 use flowdiff::catalog::{Catalog, Manifest, State};
 use flowdiff::flow;
 use published::{Contents, publish};
+use random::Random;
 use std::sync::Arc;
 
 /// The windows of the two digests.
@@ -136,20 +139,4 @@ fn private_address(host: u64) -> String {
 
 fn public_address(value: u64) -> String {
     format!("198.{}.{}.{}", 18 + (value & 1), value >> 8 & 15, value >> 16 & 255)
-}
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let value = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        value ^ (value >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
 }

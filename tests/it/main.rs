@@ -5,6 +5,7 @@
 mod cli;
 mod corpora;
 mod diff;
+mod random;
 mod reference;
 mod s3;
 mod simulation;

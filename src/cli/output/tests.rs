@@ -1,3 +1,5 @@
+//! The forms of rows on stdout and in files.
+
 use super::*;
 use clap::ValueEnum;
 use datafusion::arrow::array::{

@@ -7,6 +7,7 @@
 
 mod store;
 
+use crate::random::Random;
 use crate::reference::{Line, line, reference, rows};
 use datafusion::arrow::array::{Array, AsArray};
 use flowdiff::catalog::{Catalog, FileKind, Manifest, State, read_file};
@@ -33,21 +34,7 @@ const SEEDS: u64 = 12;
 const STEPS: u64 = 8;
 const WINDOWS: [&str; 3] = ["2024-11-20T12:00Z/PT1H", "2024-11-20T12:00Z/PT30M", "2024-11-20T12:20Z/PT1H"];
 
-/// SplitMix64.
-struct Random(u64);
-
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let value = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        value ^ (value >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
     fn one_in(&mut self, rarity: u64) -> bool {
         rarity > 0 && self.below(rarity) == 0
     }

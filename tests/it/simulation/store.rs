@@ -1,7 +1,7 @@
 //! A writer's view of a store: requests fail, replies are lost, listings lag behind, and at a chosen request the writer
 //! stops. What happens to a request depends on the seed and on its number alone, so that a run can be repeated.
 
-use super::Random;
+use crate::random::Random;
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
