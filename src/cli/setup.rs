@@ -215,9 +215,6 @@ impl Setup {
         for (count, what) in blind.into_iter().filter(|(count, _)| *count > 0) {
             self.note(&format!("  {count} {what}"));
         }
-        if built.is_new && coverage.objects_listed == 0 {
-            self.note("  no object of the source can hold this window: check the source and the time");
-        }
         let figures = report.figures();
         for sample in figures.set_aside_samples.iter().chain(&figures.refused_samples) {
             self.note(&format!("  {}", printable(sample)));

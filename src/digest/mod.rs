@@ -126,7 +126,8 @@ impl Builder {
     /// that gives the same files and state publishes nothing. Figures go to `report` while the build runs.
     ///
     /// # Errors
-    /// `Conflict` if the store has other rules or somebody else published first; `Unavailable`, `Data` and so on as the
+    /// `NotFound` if the source has no object of that time: nothing is published then. `Conflict` if the store has other
+    /// rules or somebody else published first; `Unavailable`, `Data` and so on as the
     /// source and the store say. Damaged objects are no error: they are set aside by name.
     pub async fn build(&self, window: &Window, force: bool, report: &Arc<Report>) -> Result<Built> {
         let rules = self.options.rules()?;
@@ -189,6 +190,11 @@ impl Builder {
         let now = self.clock.now();
         let listing = self.list(window, report).await?;
         let objects = in_reach(&listing, window, &self.options);
+        if objects.is_empty() {
+            // Flow logs deliver even where nothing flows (NODATA): this is a wrong place or time, not a quiet hour.
+            return Err(Error::not_found(format!("no flow-log object of {} is of this time", self.source.url))
+                .with_hint("look at the source and the window; `flowdiff check` names the newest object"));
+        }
         let (edges, totals, report) = self.edges(window, &objects, report).await?;
         let interfaces = self.interfaces(window, &objects, &report).await?;
         let outcomes = report.objects();

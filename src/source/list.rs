@@ -53,7 +53,7 @@ impl Source {
     }
 
     /// One of the newest objects of the source, and the LIST requests that it took to find it: the last folder of each
-    /// level first, however many there are beside it. `None` where [`SEARCHED_MAX`] folders hold none.
+    /// level first, however many there are beside it. `None` where the first 64 folders looked into hold none.
     ///
     /// # Errors
     /// As [`Source::list`].

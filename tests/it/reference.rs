@@ -331,7 +331,7 @@ async fn a_window_that_may_still_change_is_provisional_and_becomes_final() {
 #[tokio::test]
 async fn another_port_rule_in_one_store_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir_all(folder.path().join("logs")).unwrap();
+    write_object(&folder.path().join("logs"), "20241120T1200Z", b"version srcaddr\n");
     let mut builder = builder(&folder.path().join("logs"), &folder.path().join("store"));
     builder.build(&window(), false, &Report::of_objects()).await.unwrap();
     builder.options.port_rule = PortRule::Lower;
