@@ -1,8 +1,10 @@
-//! Time arithmetic: windows and how people write them. No I/O; "now" is an argument.
+//! Time arithmetic: windows, how people write them, and how they tile a range. No I/O; "now" is an argument.
 
 mod parse;
+mod tile;
 
 pub use parse::{parse_duration, parse_time};
+pub use tile::{Prefer, Tiling, split, tile};
 
 pub use crate::clock::Timestamp;
 use crate::error::{Error, Result};
