@@ -92,6 +92,17 @@ impl Error {
         Error { kind: self.kind, message: doing.into(), hint: None, source: Some(Box::new(self)) }
     }
 
+    /// An error that says the same, for another who waits for the same thing: causes become text.
+    pub fn copy(&self) -> Error {
+        let mut message = self.message.clone();
+        let mut next = std::error::Error::source(self);
+        while let Some(error) = next {
+            message += &format!(": {error}");
+            next = error.source();
+        }
+        Error { kind: self.kind, message, hint: self.hint().map(str::to_owned), source: None }
+    }
+
     /// What a caller should do about this error.
     pub fn kind(&self) -> ErrorKind {
         self.kind

@@ -57,6 +57,16 @@ impl Catalog {
         self.manifests(newest).await
     }
 
+    /// The newest version of each window that lies wholly within `range`, by start, then stop.
+    ///
+    /// # Errors
+    /// As [`Catalog::list`].
+    pub async fn list_within(&self, range: &Window) -> Result<Vec<Manifest>> {
+        let newest = self.newest(Some(range.start()..=range.stop())).await?;
+        let within = |window: &Window| range.start() <= window.start() && window.stop() <= range.stop();
+        self.manifests(newest.into_iter().filter(|(window, _)| within(window))).await
+    }
+
     /// One version of a window's digest.
     ///
     /// # Errors

@@ -37,6 +37,28 @@ pub struct Manifest {
     pub coverage: Coverage,
     /// What the build cost.
     pub cost: Cost,
+    /// The published digests that it was merged from; none if it was built from objects alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub made_from: Vec<Origin>,
+}
+
+/// One version of a window's digest, as another digest refers to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    /// First instant of its window.
+    pub start: Timestamp,
+    /// First instant after its window.
+    pub stop: Timestamp,
+    /// Its version.
+    pub version: u64,
+}
+
+impl Origin {
+    /// Refers to the digest of `manifest`.
+    pub fn of(manifest: &Manifest) -> Origin {
+        Origin { start: manifest.start, stop: manifest.stop, version: manifest.version }
+    }
 }
 
 /// Whether a digest may still change.
@@ -177,6 +199,19 @@ pub struct Cost {
     pub cpu_seconds: Option<f64>,
     /// Highest resident memory of the process so far; absent where the system does not tell.
     pub peak_memory_bytes: Option<u64>,
+}
+
+impl Cost {
+    /// Adds what another part of the work cost.
+    pub fn add(&mut self, other: &Cost) {
+        self.list_requests += other.list_requests;
+        self.get_requests += other.get_requests;
+        self.bytes_read += other.bytes_read;
+        self.bytes_decompressed += other.bytes_decompressed;
+        self.wall_seconds += other.wall_seconds;
+        self.cpu_seconds = self.cpu_seconds.into_iter().chain(other.cpu_seconds).reduce(|a, b| a + b);
+        self.peak_memory_bytes = self.peak_memory_bytes.max(other.peak_memory_bytes);
+    }
 }
 
 impl Manifest {

@@ -11,7 +11,7 @@ mod publish;
 mod rules;
 mod table;
 
-pub use manifest::{Cost, Coverage, FORMAT_VERSION, FileKind, Manifest, PublishedFile, Rules, State, Totals};
+pub use manifest::{Cost, Coverage, FORMAT_VERSION, FileKind, Manifest, Origin, PublishedFile, Rules, State, Totals};
 pub use publish::{Draft, DraftFile};
 pub use table::{read_file, register};
 

@@ -4,7 +4,7 @@
 //! manifest exists nothing is published, and files that no manifest names are merely litter.
 
 use super::layout::{self, FileName};
-use super::{Catalog, Cost, Coverage, FORMAT_VERSION, FileKind, Manifest, PublishedFile, Rules, State, Totals};
+use super::{Catalog, Cost, Coverage, FORMAT_VERSION, FileKind, Manifest, Origin, PublishedFile, Rules, State, Totals};
 use crate::clock::Timestamp;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::window::Window;
@@ -45,6 +45,8 @@ pub struct Draft {
     pub coverage: Coverage,
     /// What the build cost.
     pub cost: Cost,
+    /// The published digests that it was merged from.
+    pub made_from: Vec<Origin>,
 }
 
 /// A finished file of a digest, still on the local disk.
@@ -187,6 +189,7 @@ impl Draft {
             totals: self.totals,
             coverage: self.coverage,
             cost: self.cost,
+            made_from: self.made_from,
         })
     }
 }

@@ -1,33 +1,33 @@
 //! One window to one digest: runs `queries/edges.sql`, counts coverage, writes sorted Parquet, publishes.
-//! In: a source, a catalog, a window. Out: a manifest. Knows nothing of HTTP or of diffs.
+//! In: a source, a catalog, windows. Out: manifests. Knows nothing of HTTP or of diffs.
+//!
+//! What a digest holds is made in one of three ways, which give the same files: from raw objects (`raw`), from raw
+//! objects that many windows share, each read once (`range`), and from published digests (`merge`).
 
+mod contents;
 mod cost;
 mod coverage;
+mod merge;
+mod range;
+mod raw;
 mod write;
 
-use crate::catalog::{
-    Catalog, Cost, Coverage, Draft, DraftFile, FORMAT_VERSION, FileKind, Manifest, Rules, State, Totals,
-};
+pub use range::{Ended, Target};
+
+use crate::catalog::{Catalog, FORMAT_VERSION, Manifest, Origin, Rules, State};
 use crate::clock::{Clock, Timestamp};
-use crate::error::{Context, Error, ErrorKind, Result};
-use crate::flow::{AddressRule, PortRule, edges_schema, interfaces_schema, objects_schema};
-use crate::scan::{self, FlowsTable, FoldFlows, FoldRules, Report};
-use crate::session::{Params, Session, queries};
-use crate::source::{Listing, Object, Selection, Source};
-use crate::window::{Window, file_times, format_time};
+use crate::error::{Context, Error, Result};
+use crate::flow::{AddressRule, PortRule};
+use crate::scan::{self, Report};
+use crate::session::{Session, queries};
+use crate::source::Source;
+use crate::window::{Prefer, Tiling, Window, tile};
 use chrono::TimeDelta;
-use datafusion::arrow::array::{Array, AsArray, RecordBatch};
-use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{Int64Type, SchemaRef};
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
-use datafusion::physical_plan::{ExecutionPlan, displayable, execute_stream};
-use datafusion::prelude::SessionContext;
-use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
+use contents::Contents;
+use datafusion::physical_plan::displayable;
+use merge::Part;
 use serde::{Deserialize, Serialize};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
-use write::Written;
+use std::sync::Arc;
 
 /// How digests are built.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -107,7 +107,7 @@ pub struct Estimate {
     pub bytes: u64,
     /// LIST requests, those of the estimate included.
     pub list_requests: u64,
-    /// GET requests; a fold that does not fit the memory doubles them.
+    /// GET requests.
     pub get_requests: u64,
     /// PUT requests; a file of more than 8 MiB takes one for each part.
     pub put_requests: u64,
@@ -122,286 +122,143 @@ const CATALOG_PUTS: u64 = 6;
 impl Builder {
     /// Builds and publishes the digest of `window`.
     ///
-    /// A final digest that is published already is returned as it is unless `force` asks to build it again; a build
-    /// that gives the same files and state publishes nothing. Figures go to `report` while the build runs.
+    /// A final digest that is published already is returned as it is. A provisional one takes up the objects that have
+    /// arrived since. Where final digests of parts of the window are published, these are merged, and objects are read
+    /// only for the rest. `force` builds from the objects alone, whatever is published. A build that gives the same
+    /// files and state publishes nothing. Figures go to `report` while the build runs.
     ///
     /// # Errors
-    /// `NotFound` if the source has no object of that time: nothing is published then. `Conflict` if the store has other
-    /// rules or somebody else published first; `Unavailable`, `Data` and so on as the
-    /// source and the store say. Damaged objects are no error: they are set aside by name.
+    /// `NotFound` if the source has no object of that time: nothing is published then. `Conflict` if the store has
+    /// other rules, if somebody else published first, or if `force` would lose objects that the source no longer has;
+    /// `Unavailable`, `Data` and so on as the source and the store say. Damaged objects are no error: they are set
+    /// aside by name.
     pub async fn build(&self, window: &Window, force: bool, report: &Arc<Report>) -> Result<Built> {
-        let rules = self.options.rules()?;
-        self.catalog.adopt_rules(&rules).await?;
-        let before = self.catalog.latest(window).await?;
-        if let Some(manifest) = &before
-            && manifest.state == State::Final
-            && !force
-        {
+        let before = self.published(window).await?;
+        if let Some(manifest) = before.as_ref().filter(|manifest| manifest.state == State::Final && !force) {
             return Ok(Built { manifest: manifest.clone(), is_new: false });
         }
-        let draft = self.draft(window, rules, before.as_ref(), report).await;
-        let (draft, _files) = draft.context(|| format!("digest window {window}"))?;
-        if let Some(manifest) = before.filter(|manifest| is_same(manifest, &draft)) {
-            return Ok(Built { manifest, is_new: false });
+        let made = match (&before, force) {
+            (before, true) => self.rebuilt(window, before.as_ref(), report).await,
+            (Some(before), false) => self.updated(window, before, report).await,
+            (None, false) => self.composed(window, report).await,
+        };
+        let contents = made.context(|| format!("digest window {window}"))?;
+        self.publish(window, before, contents).await
+    }
+
+    /// Makes the digest of `window` from published digests alone, reading no object.
+    ///
+    /// # Errors
+    /// `NotFound` naming what no final digest covers; else as [`Builder::build`].
+    pub async fn roll_up(&self, window: &Window) -> Result<Built> {
+        let before = self.published(window).await?;
+        let (tiling, tiles) = self.tiles(window, window.width()).await?;
+        if let Some(gap) = tiling.gaps.first() {
+            let message = format!("window {window} cannot be rolled up: no final digest covers {gap}");
+            return Err(Error::not_found(message).with_hint(format!("flowdiff backfill builds it: {gap}")));
         }
-        Ok(Built { manifest: self.catalog.publish(draft).await?, is_new: true })
+        let origins: Vec<Origin> = tiles.iter().map(Origin::of).collect();
+        if let Some(manifest) = before.as_ref().filter(|manifest| manifest.made_from == origins) {
+            return Ok(Built { manifest: manifest.clone(), is_new: false });
+        }
+        let parts = tiles.into_iter().map(Part::Published).collect();
+        let contents = self.merged(window, parts, self.clock.now()).await.context(|| format!("roll up {window}"))?;
+        self.publish(window, before, contents).await
     }
 
     /// The physical plan that [`Builder::build`] runs for the edges, as EXPLAIN shows it.
     pub async fn explain(&self, window: &Window) -> Result<String> {
         let report = Report::new();
-        let listing = self.list(window, &report).await?;
-        let plan =
-            self.plan("edges", window, in_reach(&listing, window, &self.options), &report, self.options.fold).await?;
+        let scope = self.scope(window, &report).await?;
+        let plan = self.plan("edges", window, scope.objects, &report, self.options.fold).await?;
         Ok(displayable(plan.1.as_ref()).indent(false).to_string())
     }
 
-    /// What building the digest of `window` would take, from the listing alone: no object is read.
+    /// What building the digest of `window` from raw objects would take, from the listing alone: no object is read.
     pub async fn estimate(&self, window: &Window) -> Result<Estimate> {
-        let listing = self.list(window, &Report::new()).await?;
-        let objects = in_reach(&listing, window, &self.options);
+        let report = Report::new();
+        let scope = self.scope(window, &report).await?;
         Ok(Estimate {
-            objects: objects.len() as u64,
-            bytes: objects.iter().map(|object| object.size).sum(),
-            list_requests: listing.requests + CATALOG_LISTS,
-            get_requests: objects.len() as u64 + CATALOG_GETS,
+            objects: scope.objects.len() as u64,
+            bytes: scope.objects.iter().map(|object| object.size).sum(),
+            list_requests: report.figures().list_requests + CATALOG_LISTS,
+            get_requests: scope.objects.len() as u64 + CATALOG_GETS,
             put_requests: CATALOG_PUTS,
         })
     }
 
-    /// Lists the objects of the window, and those of the hour before it, which tell how often each flow log delivers.
-    async fn list(&self, window: &Window, report: &Report) -> Result<Listing> {
-        let mut times = file_times(window, self.options.lateness);
-        times.start -= coverage::LOOKBACK;
-        let selection = Selection { file_times: Some(times), ..Selection::default() };
-        let listing = self.source.list(&selection, &self.listing).await?;
-        report.listed(&listing);
-        Ok(listing)
+    /// The newest digest of a window, once the store is known to have the builder's rules.
+    pub async fn published(&self, window: &Window) -> Result<Option<Manifest>> {
+        self.catalog.adopt_rules(&self.options.rules()?).await?;
+        self.catalog.latest(window).await
     }
 
-    async fn draft(
-        &self,
-        window: &Window,
-        rules: Rules,
-        before: Option<&Manifest>,
-        report: &Arc<Report>,
-    ) -> Result<(Draft, Vec<Written>)> {
-        let started = (Instant::now(), cost::cpu_seconds());
-        let now = self.clock.now();
-        let listing = self.list(window, report).await?;
-        let objects = in_reach(&listing, window, &self.options);
-        if objects.is_empty() {
-            // Flow logs deliver even where nothing flows (NODATA): this is a wrong place or time, not a quiet hour.
-            return Err(Error::not_found(format!("no flow-log object of {} is of this time", self.source.url))
-                .with_hint("look at the source and the window; `flowdiff check` names the newest object"));
-        }
-        let (edges, totals, report) = self.edges(window, &objects, report).await?;
-        let interfaces = self.interfaces(window, &objects, &report).await?;
-        let outcomes = report.objects();
-        let object_rows = coverage::objects(&objects, &outcomes)?;
-        let figures = report.figures();
-        let coverage = Coverage {
-            objects_listed: objects.len() as u64,
-            objects_read: figures.read,
-            objects_set_aside: figures.set_aside,
-            other_keys: figures.others,
-            misfiled: figures.misfiled,
-            records: figures.totals.in_window,
-            nodata: figures.totals.nodata,
-            skipdata: figures.totals.skipdata,
-            lines_refused: figures.totals.refused_all(),
-            refused_samples: sorted(figures.refused_samples),
-            interfaces: interfaces.num_rows() as u64,
-            silent_flow_logs: coverage::silent_flow_logs(&listing.objects, window, now),
-        };
-        let written = [
-            (FileKind::Edges, edges),
-            (FileKind::Interfaces, self.write_one(interfaces_schema(), interfaces).await?),
-            (FileKind::Objects, self.write_one(objects_schema(), object_rows).await?),
-        ];
-        let files = written
-            .iter()
-            .map(|(kind, written)| DraftFile {
-                kind: *kind,
-                path: written.file.path().to_owned(),
-                size: written.size,
-                rows: written.rows,
-                checksum: written.checksum.clone(),
-            })
-            .collect();
-        let state = if is_open(window, &self.options, now) { State::Provisional } else { State::Final };
-        let cost = Cost {
-            list_requests: figures.list_requests,
-            get_requests: figures.get_requests,
-            bytes_read: figures.bytes_read,
-            bytes_decompressed: figures.totals.bytes,
-            wall_seconds: started.0.elapsed().as_secs_f64(),
-            cpu_seconds: cost::cpu_seconds().zip(started.1).map(|(after, before)| after - before),
-            peak_memory_bytes: cost::peak_memory_bytes(),
-        };
-        let previous = before.map(|manifest| manifest.version);
-        let draft = Draft {
-            window: *window,
-            version: previous.unwrap_or(0) + 1,
-            previous,
-            state,
-            published: now,
-            rules,
-            files,
-            totals,
-            coverage,
-            cost,
-        };
-        Ok((draft, written.into_iter().map(|(_, written)| written).collect()))
-    }
-
-    /// Writes the edge file. Folds below the plan, and falls back to DataFusion's aggregation, which spills, where the
-    /// edges do not fit the memory; the objects are then read again and counted again.
-    async fn edges(
-        &self,
-        window: &Window,
-        objects: &[Object],
-        report: &Arc<Report>,
-    ) -> Result<(Written, Totals, Arc<Report>)> {
-        if self.options.fold {
-            match self.write_edges(window, objects, report, true).await {
-                Err(error) if error.kind() == ErrorKind::Unavailable && is_memory(&error) => {
-                    tracing::warn!("the edges of {window} do not fit the memory: aggregating with spilling instead");
-                }
-                written => return written.map(|(file, totals)| (file, totals, report.clone())),
-            }
-        }
-        let again = report.restarted();
-        let (file, totals) = self.write_edges(window, objects, &again, false).await?;
-        Ok((file, totals, again))
-    }
-
-    async fn write_edges(
-        &self,
-        window: &Window,
-        objects: &[Object],
-        report: &Arc<Report>,
-        fold: bool,
-    ) -> Result<(Written, Totals)> {
-        let (context, plan) = self.plan("edges", window, objects.to_vec(), report, fold).await?;
-        let totals = Mutex::new(Totals::default());
-        let stream = execute_stream(plan, context.task_ctx())?;
-        let batches = stream.map(|batch| {
-            let batch = conform(&batch?, &edges_schema())?;
-            add(&mut totals.lock().unwrap_or_else(PoisonError::into_inner), &batch);
-            Ok(batch)
+    /// The final digests, narrower than `width`, that tile most of `window`, and how they do.
+    async fn tiles(&self, window: &Window, width: TimeDelta) -> Result<(Tiling, Vec<Manifest>)> {
+        let mut manifests = self.catalog.list_within(window).await?;
+        manifests.retain(|manifest| {
+            manifest.state == State::Final && manifest.window().is_ok_and(|window| window.width() < width)
         });
-        let written = self.write(edges_schema(), batches.boxed()).await?;
-        Ok((written, totals.into_inner().unwrap_or_else(PoisonError::into_inner)))
+        let windows = manifests.iter().map(Manifest::window).collect::<Result<Vec<_>>>()?;
+        let tiling = tile(window, &windows, Prefer::Fewest);
+        manifests.retain(|manifest| manifest.window().is_ok_and(|window| tiling.tiles.contains(&window)));
+        Ok((tiling, manifests))
     }
 
-    /// The rows of the interface file: from the fold's own pass, or by `interfaces.sql`.
-    async fn interfaces(&self, window: &Window, objects: &[Object], report: &Arc<Report>) -> Result<RecordBatch> {
-        let facts = report.take_interfaces();
-        if !facts.is_empty() {
-            return coverage::interfaces(&facts);
+    /// From the objects alone.
+    async fn rebuilt(&self, window: &Window, before: Option<&Manifest>, report: &Arc<Report>) -> Result<Contents> {
+        let now = self.clock.now();
+        let scope = self.scope(window, report).await?.not_empty(self)?;
+        if let Some(before) = before {
+            self.taken(before).await?.refuse_loss(&scope.objects)?;
         }
-        // A pass of its own: its figures would count every record a second time.
-        let (context, plan) = self.plan("interfaces", window, objects.to_vec(), &Report::new(), false).await?;
-        let batches: Vec<RecordBatch> = execute_stream(plan, context.task_ctx())?.try_collect().await?;
-        let batches = batches.iter().map(|batch| conform(batch, &interfaces_schema())).collect::<Result<Vec<_>>>()?;
-        Ok(datafusion::arrow::compute::concat_batches(&interfaces_schema(), &batches)?)
+        self.from_raw(window, scope, report, now).await
     }
 
-    /// Plans one of the queries that define a digest over `objects`.
-    async fn plan(
-        &self,
-        query: &str,
-        window: &Window,
-        objects: Vec<Object>,
-        report: &Arc<Report>,
-        fold: bool,
-    ) -> Result<(SessionContext, Arc<dyn ExecutionPlan>)> {
-        let rewrites: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> =
-            if fold { vec![Arc::new(FoldFlows)] } else { Vec::new() };
-        let session = self.session.without_tables(rewrites)?;
-        let rules = FoldRules {
-            window: window.start().timestamp()..window.stop().timestamp(),
-            port_rule: self.options.port_rule,
-            addresses: self.options.addresses,
-        };
-        let table =
-            FlowsTable::new(self.source.clone(), &self.scan, &self.listing, self.options.lateness, report.clone());
-        let table = table.with_objects(objects).with_window(rules.window.clone());
-        let table = if fold { table.with_fold(rules) } else { table };
-        session.register_table("flows", Arc::new(table))?;
-        let mut params = Params::from([
-            ("start".to_owned(), format_time(window.start())),
-            ("stop".to_owned(), format_time(window.stop())),
-        ]);
-        if query == "edges" {
-            params.insert("port_rule".to_owned(), self.options.port_rule.name().to_owned());
-            params.insert("addresses".to_owned(), self.options.addresses.name().to_owned());
+    /// What is published, with the objects that have arrived since.
+    async fn updated(&self, window: &Window, before: &Manifest, report: &Arc<Report>) -> Result<Contents> {
+        let now = self.clock.now();
+        let taken = self.taken(before).await?;
+        let mut scope = self.scope(window, report).await?;
+        if taken.is_replaced(&scope.objects) {
+            return self.from_raw(window, scope, report, now).await;
         }
-        let frame = session.plan_query(&queries::load(query, None)?, &params, self.clock.now()).await?;
-        let plan = frame.create_physical_plan().await?;
-        Ok((session.context().clone(), plan))
+        let silent_flow_logs = scope.silent_flow_logs.clone();
+        scope.objects.retain(|object| !taken.holds(object));
+        let late = self.from_raw(window, scope, report, now).await?;
+        let mut contents =
+            self.merged(window, vec![Part::Published(before.clone()), Part::Local(Box::new(late))], now).await?;
+        contents.coverage.silent_flow_logs = silent_flow_logs;
+        Ok(contents)
     }
 
-    async fn write_one(&self, schema: SchemaRef, rows: RecordBatch) -> Result<Written> {
-        self.write(schema, futures::stream::iter([Ok(rows)]).boxed()).await
+    /// From published digests of its parts where there are any, and from objects for the rest.
+    async fn composed(&self, window: &Window, report: &Arc<Report>) -> Result<Contents> {
+        let now = self.clock.now();
+        let (tiling, tiles) = self.tiles(window, window.width()).await?;
+        if tiles.is_empty() {
+            let scope = self.scope(window, report).await?.not_empty(self)?;
+            return self.from_raw(window, scope, report, now).await;
+        }
+        let mut parts: Vec<Part> = tiles.into_iter().map(Part::Published).collect();
+        for gap in &tiling.gaps {
+            let own = report.part();
+            let scope = self.scope(gap, &own).await?;
+            parts.push(Part::Local(Box::new(self.from_raw(gap, scope, &own, now).await?)));
+        }
+        self.merged(window, parts, now).await
     }
 
-    async fn write(&self, schema: SchemaRef, batches: BoxStream<'_, Result<RecordBatch>>) -> Result<Written> {
-        let spill = &self.session.options().spill_dir;
-        let folder = spill.clone().unwrap_or_else(std::env::temp_dir);
-        let threads = self.session.context().copied_config().target_partitions();
-        write::write(schema, batches, self.options.row_group_rows.max(1), threads, &folder).await
+    /// Publishes what was made as the version after `before`, unless it is the same.
+    async fn publish(&self, window: &Window, before: Option<Manifest>, contents: Contents) -> Result<Built> {
+        let state = if is_open(window, &self.options, contents.seen_at) { State::Provisional } else { contents.state };
+        if let Some(manifest) = before.as_ref().filter(|before| before.state == state && contents.is_in(before)) {
+            return Ok(Built { manifest: manifest.clone(), is_new: false });
+        }
+        let previous = before.map(|manifest| manifest.version);
+        let (draft, _files) = contents.into_draft(window, previous, state, self.options.rules()?);
+        Ok(Built { manifest: self.catalog.publish(draft).await?, is_new: true })
     }
-}
-
-/// The objects of a listing that can hold records of the window.
-fn in_reach(listing: &Listing, window: &Window, options: &Options) -> Vec<Object> {
-    let times = file_times(window, options.lateness);
-    listing.objects.iter().filter(|object| times.contains(&object.name.file_time)).cloned().collect()
-}
-
-/// Gives a batch the schema of a file: same names, types cast, nothing null that must not be.
-fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
-    let columns = schema
-        .fields()
-        .iter()
-        .map(|field| {
-            let column = batch
-                .column_by_name(field.name())
-                .ok_or_else(|| Error::internal(format!("the query returns no column {}", field.name())))?;
-            Ok(if column.data_type() == field.data_type() { column.clone() } else { cast(column, field.data_type())? })
-        })
-        .collect::<Result<Vec<_>>>()?;
-    Ok(RecordBatch::try_new(schema.clone(), columns)?)
-}
-
-fn add(totals: &mut Totals, batch: &RecordBatch) {
-    let sum = |name: &str| {
-        let column = batch.column_by_name(name).map(|column| column.as_primitive::<Int64Type>().values());
-        column.into_iter().flatten().fold(0i64, |sum, value| sum.saturating_add(*value))
-    };
-    totals.edges += batch.num_rows() as u64;
-    totals.flows = totals.flows.saturating_add(sum("flows"));
-    totals.packets = totals.packets.saturating_add(sum("packets"));
-    totals.bytes = totals.bytes.saturating_add(sum("bytes"));
-}
-
-fn is_same(manifest: &Manifest, draft: &Draft) -> bool {
-    manifest.state == draft.state
-        && draft
-            .files
-            .iter()
-            .all(|file| manifest.file(file.kind).is_some_and(|published| published.checksum == file.checksum))
-}
-
-fn is_memory(error: &Error) -> bool {
-    error.hint().is_some_and(|hint| hint.contains("--memory"))
-}
-
-fn sorted(mut texts: Vec<String>) -> Vec<String> {
-    texts.sort();
-    texts
 }
 
 /// Whether a window is still open at `now`.

@@ -1,7 +1,7 @@
 //! Fetching the bodies of objects ahead of their decoding, bounded by bytes and by count.
 
 use super::Options;
-use super::report::{Outcome, Report};
+use super::report::Report;
 use crate::error::{Context, ErrorKind, Result};
 use crate::source::Object;
 use bytes::Bytes;
@@ -75,8 +75,8 @@ impl Prefetch {
         u32::try_from(object.size / PERMIT_BYTES + 1).unwrap_or(u32::MAX).min(self.bytes_max)
     }
 
-    /// Fetches a body, once more if it ends early. `None` if the object was set aside instead: too large, gone since it
-    /// was listed, or cut short twice.
+    /// Fetches a body, once more if it ends early. The inner error is the reason for which the object has to be set
+    /// aside: too large, gone since it was listed, or cut short twice.
     ///
     /// # Errors
     /// What the store says of a request that failed for another reason; the object is not at fault then.
@@ -86,26 +86,22 @@ impl Prefetch {
         object: &Object,
         room: Option<Room>,
         report: &Report,
-    ) -> Result<Option<Body>> {
+    ) -> Result<Result<Body, String>> {
         if object.size > self.object_bytes_max {
-            let reason = format!("{} bytes, more than scan.object_bytes_max", object.size);
-            report.ended(object, Outcome::SetAside(reason));
-            return Ok(None);
+            return Ok(Err(format!("{} bytes, more than scan.object_bytes_max", object.size)));
         }
         let mut cut = String::new();
         for _ in 0..FETCHES {
             match fetch_once(store, object, report).await {
-                Ok(Ok(bytes)) => return Ok(Some(Body { bytes, room })),
+                Ok(Ok(bytes)) => return Ok(Ok(Body { bytes, room })),
                 Ok(Err(reason)) => cut = reason,
                 Err(error) if error.kind() == ErrorKind::NotFound => {
-                    report.ended(object, Outcome::SetAside("gone since it was listed".to_owned()));
-                    return Ok(None);
+                    return Ok(Err("gone since it was listed".to_owned()));
                 }
                 Err(error) => return Err(error).context(|| format!("read object {}", object.location)),
             }
         }
-        report.ended(object, Outcome::SetAside(format!("{cut}, fetched {FETCHES} times")));
-        Ok(None)
+        Ok(Err(format!("{cut}, fetched {FETCHES} times")))
     }
 }
 

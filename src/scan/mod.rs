@@ -16,7 +16,7 @@ mod table;
 mod text;
 mod token;
 
-pub use fold::{FoldFlows, FoldRules, InterfaceFacts};
+pub use fold::{FoldFlows, FoldRules, InterfaceFacts, Job, Pass, WindowFold};
 pub use object::{Tally, is_other_log};
 pub use progress::Progress;
 pub use record::Refusal;

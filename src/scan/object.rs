@@ -50,6 +50,17 @@ impl Status {
     }
 }
 
+/// Records of one object in one window, by status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// `OK`.
+    pub ok: u64,
+    /// `NODATA`.
+    pub nodata: u64,
+    /// `SKIPDATA`.
+    pub skipdata: u64,
+}
+
 /// Counts over one object; sums over several.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -93,6 +104,12 @@ impl Tally {
     /// Lines refused for any reason.
     pub fn refused_all(&self) -> u64 {
         self.refused.iter().sum()
+    }
+
+    /// The same, with what is in one window.
+    pub fn within(&self, counts: Counts) -> Tally {
+        let Counts { ok, nodata, skipdata } = counts;
+        Tally { in_window: ok + nodata + skipdata, ok, nodata, skipdata, ..self.clone() }
     }
 
     fn refuse(&mut self, line: u64, refusal: Refusal) {

@@ -1,7 +1,7 @@
 //! What a scan saw and did not see, collected over its tasks: nothing that it passes over goes in silence.
 
 use super::fold::InterfaceFacts;
-use super::object::Tally;
+use super::object::{Counts, Tally};
 use super::progress::Progress;
 use crate::source::{Listing, Object};
 use object_store::path::Path;
@@ -17,11 +17,21 @@ pub enum Outcome {
     SetAside(String),
 }
 
+impl Outcome {
+    /// The same, with what is in one window.
+    pub(super) fn within(&self, counts: Counts) -> Outcome {
+        match self {
+            Outcome::Read(tally) => Outcome::Read(tally.within(counts)),
+            Outcome::SetAside(reason) => Outcome::SetAside(reason.clone()),
+        }
+    }
+}
+
 /// Shared by the tasks of a scan and by whoever asked for it.
 #[derive(Debug, Default)]
 pub struct Report {
     /// How far the scan is.
-    pub progress: Progress,
+    pub progress: Arc<Progress>,
     keep_objects: bool,
     inner: Mutex<Inner>,
 }
@@ -77,22 +87,9 @@ impl Report {
         Arc::new(Report { keep_objects: true, ..Report::default() })
     }
 
-    /// A report of the same kind and the same listing for a scan that begins again.
-    pub fn restarted(&self) -> Arc<Report> {
-        let old = self.figures();
-        let figures = Figures {
-            listed: old.listed,
-            pruned: old.pruned,
-            others: old.others,
-            other_samples: old.other_samples,
-            misfiled: old.misfiled,
-            list_requests: old.list_requests,
-            get_requests: old.get_requests,
-            bytes_read: old.bytes_read,
-            ..Figures::default()
-        };
-        let inner = Inner { figures, ..Inner::default() };
-        Arc::new(Report { keep_objects: self.keep_objects, inner: Mutex::new(inner), ..Report::default() })
+    /// A report that keeps the outcomes of objects, for a part of what this one shows the progress of.
+    pub fn part(&self) -> Arc<Report> {
+        Arc::new(Report { progress: self.progress.clone(), keep_objects: true, ..Report::default() })
     }
 
     /// The figures so far.

@@ -64,7 +64,7 @@ impl Shared {
         Shared { spec, prefetch: Prefetch::new(options), report, summary, fold, inflaters: Mutex::default() }
     }
 
-    /// Decodes an object with a reused inflater and reports how it ended. Damaged bytes are fetched once more: nothing of
+    /// Decodes an object with a reused inflater; returns how it ended. Damaged bytes are fetched once more: nothing of
     /// them has reached the sink. Blocks, so it is for threads that may.
     pub(super) fn decode(
         &self,
@@ -72,7 +72,7 @@ impl Shared {
         object: &Object,
         body: Body,
         sink: &mut impl object::Sink,
-    ) {
+    ) -> Outcome {
         let pool = || self.inflaters.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut inflater = pool().pop().unwrap_or_default();
         let mut decoded = object::decode(&mut inflater, object, &body.bytes, &self.spec, sink);
@@ -81,18 +81,14 @@ impl Shared {
         {
             let again = self.prefetch.fetch(store, object, body.room, &self.report);
             decoded = match tokio::runtime::Handle::current().block_on(again) {
-                Ok(Some(body)) => object::decode(&mut inflater, object, &body.bytes, &self.spec, sink)
+                Ok(Ok(body)) => object::decode(&mut inflater, object, &body.bytes, &self.spec, sink)
                     .map_err(|reason| format!("{reason}; fetched {FETCHES} times")),
-                // It has been set aside for a reason of its own.
-                Ok(None) => {
-                    pool().push(inflater);
-                    return;
-                }
+                Ok(Err(reason)) => Err(reason),
                 Err(error) => Err(format!("{reason}; fetched again: {error}")),
             };
         }
         pool().push(inflater);
-        self.report.ended(object, decoded.map_or_else(Outcome::SetAside, Outcome::Read));
+        decoded.map_or_else(Outcome::SetAside, Outcome::Read)
     }
 }
 
@@ -198,21 +194,23 @@ impl FileOpener for FlowOpener {
         };
         let (shared, schema, store) = (self.shared.clone(), self.schema.clone(), self.store.clone());
         let (columns, batch_rows) = (self.columns.clone(), self.batch_rows);
-        let decoded = move |body: Option<Body>| {
+        let decoded = move |body: Result<Body, String>| {
             let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
-            if let Some(body) = body {
-                tokio::task::spawn_blocking(move || {
+            match body {
+                Ok(body) => drop(tokio::task::spawn_blocking(move || {
                     let send = |batch| sender.blocking_send(batch).is_ok();
                     match Rows::new(&schema, &columns, &object, batch_rows, send) {
                         Ok(mut rows) => {
-                            shared.decode(&store, &object, body, &mut rows);
+                            let outcome = shared.decode(&store, &object, body, &mut rows);
+                            shared.report.ended(&object, outcome);
                             rows.finish();
                         }
                         Err(error) => {
                             let _ = sender.blocking_send(Err(error));
                         }
                     }
-                });
+                })),
+                Err(reason) => shared.report.ended(&object, Outcome::SetAside(reason)),
             }
             futures::stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|b| (b, receiver)) })
         };

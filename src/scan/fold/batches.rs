@@ -14,6 +14,23 @@ use std::sync::Arc;
 /// Rows of a batch.
 const BATCH_ROWS: usize = 8192;
 
+/// Edges that one thread sorts and builds at a time.
+const PART_EDGES: usize = 1 << 16;
+
+/// Cuts groups into consecutive parts of about [`PART_EDGES`] edges.
+pub(super) fn parts(mut groups: impl Iterator<Item = Group>) -> impl Iterator<Item = Vec<Group>> {
+    std::iter::from_fn(move || {
+        let (mut part, mut edges) = (Vec::new(), 0);
+        while edges < PART_EDGES
+            && let Some(group) = groups.next()
+        {
+            edges += group.edges.len();
+            part.push(group);
+        }
+        (!part.is_empty()).then_some(part)
+    })
+}
+
 /// Sorts the edges of consecutive groups and builds their batches.
 pub(super) fn batches(groups: Vec<Group>, actions: &[String]) -> Result<Vec<RecordBatch>> {
     let mut batches = Vec::new();

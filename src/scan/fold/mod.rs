@@ -1,24 +1,34 @@
 //! Folds flows into edges while they are decoded: what `queries/edges.sql` and `queries/interfaces.sql` define, in one
-//! pass, without a row in between. In: records. Out: the edges and the interfaces of one window.
+//! pass, without a row in between. In: records. Out: the edges and the interfaces of one window, or of several.
 //!
 //! Edges are kept by interface, because objects hold runs of one interface's records and because the edge files are
-//! sorted by it: a run is folded under one lock into a table that fits the cache, and sorting is local.
+//! sorted by it: a run is folded under one lock into a table that fits the cache, and sorting is local. Where the edges
+//! of the open windows outgrow the memory, the largest fold writes its edges to disk as a sorted run and begins anew.
 
 mod batches;
+mod folder;
+mod merge;
+mod pass;
 mod plan;
+mod room;
 
+pub use pass::{Job, Pass, WindowFold};
 pub use plan::FoldFlows;
 
-use super::object::{Sink, Status};
-use super::record::Record;
-use crate::flow::{AddressRule, Edge, EdgeKey, Field, PortRule};
+use crate::flow::{AddressRule, Edge, EdgeKey, PortRule, edges_schema};
+use batches::{batches, parts};
 use datafusion::error::{DataFusionError, Result};
-use datafusion::execution::memory_pool::MemoryReservation;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::sorts::streaming_merge::SortedSpillFile;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use foldhash::fast::RandomState;
+use futures::{StreamExt, TryStreamExt};
 use hashbrown::{HashMap, HashTable};
+use room::{Held, Room};
 use std::hash::{BuildHasher, Hasher};
 use std::net::IpAddr;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// By which rules flows become edges.
@@ -40,7 +50,7 @@ pub struct InterfaceFacts {
     /// Interface, `-` likewise.
     pub interface: String,
     /// `region`, `vpc_id`, `subnet_id`, `instance_id`, `interface_type`: of each the smallest value seen.
-    pub attributes: [Option<String>; ATTRIBUTES.len()],
+    pub attributes: [Option<String>; folder::ATTRIBUTES.len()],
     /// Records by status.
     pub ok: i64,
     /// Records that say that there was no traffic.
@@ -53,8 +63,15 @@ pub struct InterfaceFacts {
     pub last_seen: i64,
 }
 
-/// The fields of [`InterfaceFacts::attributes`].
-const ATTRIBUTES: [Field; 5] = [Field::Region, Field::VpcId, Field::SubnetId, Field::InstanceId, Field::InterfaceType];
+impl InterfaceFacts {
+    fn merge(&mut self, other: &InterfaceFacts) {
+        self.ok += other.ok;
+        self.nodata += other.nodata;
+        self.skipdata += other.skipdata;
+        self.first_seen = self.first_seen.min(other.first_seen);
+        self.last_seen = self.last_seen.max(other.last_seen);
+    }
+}
 
 /// One interface: its facts and its edges.
 #[derive(Debug, Default)]
@@ -67,12 +84,22 @@ struct Group {
 type Groups = HashMap<Box<[u8]>, Arc<Mutex<Group>>>;
 
 /// The edges of all interfaces, folded by several threads at once.
-pub(super) struct Fold {
+struct Fold {
     rules: FoldRules,
     groups: Mutex<Groups>,
     actions: Mutex<Vec<String>>,
     hasher: RandomState,
-    memory: MemoryReservation,
+    room: Arc<Room>,
+    /// Bytes of `room` that the tables hold.
+    bytes: AtomicUsize,
+    /// What was written to disk, each sorted by the edge key.
+    runs: Mutex<Vec<SortedSpillFile>>,
+}
+
+/// What a fold came to.
+struct Folded {
+    interfaces: Vec<InterfaceFacts>,
+    edges: SendableRecordBatchStream,
 }
 
 /// Most different texts in `action`: their number is part of a packed key. AWS has two.
@@ -81,17 +108,25 @@ const ACTIONS_MAX: usize = 256;
 const MISSING: u8 = 0;
 const ACCEPT: u8 = 1;
 const REJECT: u8 = 2;
-/// Records of one interface that are folded under one lock.
-const RUN_MAX: usize = 256;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Fold {
-    pub(super) fn new(rules: FoldRules, memory: MemoryReservation) -> Fold {
+    fn new(rules: FoldRules, room: &Arc<Room>) -> Arc<Fold> {
         let actions = ["-", "ACCEPT", "REJECT"].map(str::to_owned).to_vec();
-        Fold { rules, groups: Mutex::default(), actions: Mutex::new(actions), hasher: RandomState::default(), memory }
+        let fold = Arc::new(Fold {
+            rules,
+            groups: Mutex::default(),
+            actions: Mutex::new(actions),
+            hasher: RandomState::default(),
+            room: room.clone(),
+            bytes: AtomicUsize::new(0),
+            runs: Mutex::default(),
+        });
+        room.enter(&fold);
+        fold
     }
 
     fn group(&self, name: &[u8], account: &[u8], interface: &[u8]) -> Arc<Mutex<Group>> {
@@ -124,8 +159,8 @@ impl Fold {
         Ok(number as u8)
     }
 
-    /// Folds a run of one interface's flows into its table.
-    fn fold(&self, group: &mut Group, run: &mut Vec<(EdgeKey, Edge)>) -> Result<()> {
+    /// Folds a run of one interface's flows into its table. `Room::make` is due afterwards, when the group is free.
+    fn fold(&self, group: &mut Group, run: &mut Vec<(EdgeKey, Edge)>) {
         let size = group.edges.allocation_size();
         for (key, edge) in run.drain(..) {
             let hash = self.hash(&key);
@@ -136,9 +171,10 @@ impl Fold {
                 }
             }
         }
-        match group.edges.allocation_size() - size {
-            0 => Ok(()),
-            grown => self.memory.try_grow(grown),
+        let grown = group.edges.allocation_size() - size;
+        if grown > 0 {
+            self.bytes.fetch_add(grown, Ordering::Relaxed);
+            self.room.grow(grown);
         }
     }
 
@@ -162,177 +198,73 @@ impl Fold {
         hasher.finish()
     }
 
-    /// The groups by account and interface, and the texts of the actions.
-    fn finish(self) -> (Vec<Group>, Vec<String>, MemoryReservation) {
-        let groups = self.groups.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let mut groups: Vec<Group> = groups.into_values().map(|group| std::mem::take(&mut *lock(&group))).collect();
-        groups.sort_unstable_by(|a, b| {
-            (&a.facts.account, &a.facts.interface).cmp(&(&b.facts.account, &b.facts.interface))
-        });
-        (groups, self.actions.into_inner().unwrap_or_else(PoisonError::into_inner), self.memory)
-    }
-}
-
-/// Takes the records of objects, one object after the other, into a fold. One per thread.
-pub(super) struct Folder<'f> {
-    fold: &'f Fold,
-    groups: Groups,
-    /// Account and interface of the run, parted by a zero byte.
-    name: Vec<u8>,
-    account_length: usize,
-    group: Option<Arc<Mutex<Group>>>,
-    run: Vec<(EdgeKey, Edge)>,
-    attributes: [Option<Vec<u8>>; ATTRIBUTES.len()],
-    facts: InterfaceFacts,
-    error: Option<DataFusionError>,
-}
-
-impl<'f> Folder<'f> {
-    pub(super) fn new(fold: &'f Fold) -> Self {
-        Folder {
-            fold,
-            groups: HashMap::new(),
-            name: Vec::new(),
-            account_length: 0,
-            group: None,
-            run: Vec::with_capacity(RUN_MAX),
-            attributes: Default::default(),
-            facts: InterfaceFacts::default(),
-            error: None,
-        }
+    /// The groups by account and interface.
+    fn sorted(&self) -> Vec<Arc<Mutex<Group>>> {
+        let mut groups: Vec<_> = lock(&self.groups).iter().map(|(name, group)| (name.clone(), group.clone())).collect();
+        // A zero byte parts account and interface, so names compare as the two do.
+        groups.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        groups.into_iter().map(|(_, group)| group).collect()
     }
 
-    /// Folds the last run in.
-    ///
-    /// # Errors
-    /// `ResourcesExhausted` if the edges do not fit the memory; the fold must not be used then.
-    pub(super) fn finish(mut self) -> Result<()> {
-        self.flush();
-        self.error.map_or(Ok(()), Err)
-    }
-
-    fn flush(&mut self) {
-        if let Some(group) = &self.group {
+    /// Writes all edges to disk as a sorted run, while other threads may fold on.
+    fn spill(&self) -> Result<()> {
+        let mut runs = lock(&self.runs);
+        let mut file = self.room.spills.create_in_progress_file("edges")?;
+        let mut batch_bytes_max = 0;
+        for groups in parts(self.sorted().iter().map(|group| {
             let mut group = lock(group);
-            group.facts.merge(&self.facts);
-            for (slot, attribute) in group.facts.attributes.iter_mut().zip(&self.attributes) {
-                let text = attribute.as_deref().map(String::from_utf8_lossy);
-                if let Some(text) = text.filter(|text| slot.as_deref().is_none_or(|old| text.as_ref() < old)) {
-                    *slot = Some(text.into_owned());
-                }
+            let facts = &group.facts;
+            let named = |facts: &InterfaceFacts| InterfaceFacts {
+                account: facts.account.clone(),
+                interface: facts.interface.clone(),
+                ..InterfaceFacts::default()
+            };
+            Group { facts: named(facts), edges: std::mem::take(&mut group.edges) }
+        })) {
+            let bytes = groups.iter().map(|group| group.edges.allocation_size()).sum();
+            // Taken after the edges: an action that they use is among them.
+            let actions = lock(&self.actions).clone();
+            for batch in batches(groups, &actions)? {
+                batch_bytes_max = file.append_batch(&batch)?.max(batch_bytes_max);
             }
-            if let Err(error) = self.fold.fold(&mut group, &mut self.run) {
-                self.error.get_or_insert(error);
-            }
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.room.shrink(bytes);
         }
-        self.facts = InterfaceFacts { first_seen: i64::MAX, last_seen: i64::MIN, ..InterfaceFacts::default() };
-    }
-
-    /// Begins the run of another interface.
-    fn switch(&mut self, account: &[u8], interface: &[u8]) {
-        self.flush();
-        self.name.clear();
-        self.name.extend_from_slice(account);
-        self.name.push(0);
-        self.name.extend_from_slice(interface);
-        self.account_length = account.len();
-        self.attributes = Default::default();
-        let known = self.groups.get(self.name.as_slice()).cloned();
-        self.group = Some(known.unwrap_or_else(|| {
-            let group = self.fold.group(&self.name, account, interface);
-            self.groups.insert(self.name.as_slice().into(), group.clone());
-            group
-        }));
-    }
-
-    #[inline]
-    fn is_current(&self, account: &[u8], interface: &[u8]) -> bool {
-        self.group.is_some()
-            && self.account_length == account.len()
-            && self.name[..account.len()] == *account
-            && self.name[account.len() + 1..] == *interface
-    }
-
-    #[inline]
-    fn flow(&mut self, record: &Record<'_>, end: i64) -> Result<()> {
-        let rules = &self.fold.rules;
-        let pick = |packet, interface| match rules.addresses {
-            AddressRule::Packet => record.address(packet).or_else(|| record.address(interface)),
-            AddressRule::Interface => record.address(interface),
-        };
-        let (Some(srcaddr), Some(dstaddr)) =
-            (pick(Field::PktSrcaddr, Field::Srcaddr), pick(Field::PktDstaddr, Field::Dstaddr))
-        else {
-            return Ok(());
-        };
-        let number = |field| record.number(field);
-        let protocol = number(Field::Protocol).map_or(u8::MAX, |number| number as u8);
-        let flags = number(Field::TcpFlags).map(|flags| flags as u8);
-        let port = |field| number(field).map_or(0, |port| port as u16);
-        let action = match record.text(Field::Action) {
-            None => MISSING,
-            Some(b"ACCEPT") => ACCEPT,
-            Some(b"REJECT") => REJECT,
-            Some(other) => self.fold.action(other)?,
-        };
-        let (srcport, dstport) =
-            rules.port_rule.keep(protocol, port(Field::Srcport), port(Field::Dstport), flags, action == REJECT);
-        let edge = Edge {
-            flows: 1,
-            packets: number(Field::Packets).unwrap_or(0),
-            bytes: number(Field::Bytes).unwrap_or(0),
-            first_seen: number(Field::Start).unwrap_or(end),
-            last_seen: end,
-            tcp_flags: flags.map_or(-1, i16::from),
-        };
-        self.run.push((EdgeKey { srcaddr, dstaddr, srcport, dstport, protocol, action }, edge));
+        let file = file.finish()?;
+        runs.extend(file.map(|file| SortedSpillFile { file, max_record_batch_memory: batch_bytes_max }));
         Ok(())
     }
-}
 
-impl InterfaceFacts {
-    fn merge(&mut self, other: &InterfaceFacts) {
-        self.ok += other.ok;
-        self.nodata += other.nodata;
-        self.skipdata += other.skipdata;
-        self.first_seen = self.first_seen.min(other.first_seen);
-        self.last_seen = self.last_seen.max(other.last_seen);
+    /// The interfaces, and the edges sorted by their key, once nobody folds any more. Built on `threads` threads.
+    fn finish(&self, threads: usize) -> Result<Folded> {
+        let mut runs = lock(&self.runs);
+        let groups: Vec<Group> = self.sorted().iter().map(|group| std::mem::take(&mut *lock(group))).collect();
+        let interfaces = groups.iter().map(|group| group.facts.clone()).collect();
+        let held = Held::new(&self.room, self.bytes.swap(0, Ordering::Relaxed));
+        let actions = Arc::new(lock(&self.actions).clone());
+        let parts: Vec<Vec<Group>> = parts(groups.into_iter()).collect();
+        let built = futures::stream::iter(parts).map(move |part| {
+            let actions = actions.clone();
+            let built = tokio::task::spawn_blocking(move || batches(part, &actions));
+            async move { built.await.map_err(panicked)? }
+        });
+        // The memory is held as long as the stream: groups are given back part by part.
+        let batches = built.buffered(threads).map_ok(move |batches| {
+            let _held = &held;
+            futures::stream::iter(batches.into_iter().map(Ok))
+        });
+        let edges = Box::pin(RecordBatchStreamAdapter::new(edges_schema(), batches.try_flatten()));
+        let edges = if runs.is_empty() { edges } else { merge::merge(&self.room, std::mem::take(&mut runs), edges)? };
+        Ok(Folded { interfaces, edges })
     }
 }
 
-impl Sink for Folder<'_> {
-    #[inline]
-    fn take(&mut self, record: &Record<'_>, _line: u64) -> bool {
-        let Some(end) = record.number(Field::End).filter(|end| self.fold.rules.window.contains(end)) else {
-            return true;
-        };
-        let account = record.text(Field::AccountId).unwrap_or(b"-");
-        let interface = record.text(Field::InterfaceId).unwrap_or(b"-");
-        if !self.is_current(account, interface) {
-            self.switch(account, interface);
-        }
-        for (slot, field) in self.attributes.iter_mut().zip(ATTRIBUTES) {
-            if let Some(text) = record.text(field)
-                && slot.as_deref().is_none_or(|old| text < old)
-            {
-                *slot = Some(text.to_vec());
-            }
-        }
-        self.facts.first_seen = self.facts.first_seen.min(record.number(Field::Start).unwrap_or(end));
-        self.facts.last_seen = self.facts.last_seen.max(end);
-        match Status::of(record) {
-            Status::NoData => self.facts.nodata += 1,
-            Status::SkipData => self.facts.skipdata += 1,
-            Status::Ok => {
-                self.facts.ok += 1;
-                if let Err(error) = self.flow(record, end) {
-                    self.error.get_or_insert(error);
-                }
-                if self.run.len() >= RUN_MAX {
-                    self.flush();
-                }
-            }
-        }
-        self.error.is_none()
+impl Drop for Fold {
+    fn drop(&mut self) {
+        self.room.shrink(*self.bytes.get_mut());
     }
+}
+
+fn panicked(error: tokio::task::JoinError) -> DataFusionError {
+    DataFusionError::Internal(format!("a folding thread ended: {error}"))
 }

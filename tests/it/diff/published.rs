@@ -53,6 +53,7 @@ where
         files,
         coverage: Coverage { silent_flow_logs: contents.silent_flow_logs, ..Coverage::default() },
         cost: Cost::default(),
+        made_from: Vec::new(),
     };
     catalog.publish(draft).await.unwrap()
 }

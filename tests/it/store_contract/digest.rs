@@ -50,6 +50,7 @@ pub(super) fn draft(folder: &Path, window: Window, edges: usize, with_arrow_sche
         totals: Totals { edges: edges as u64, flows: edges as i64, packets: 2, bytes: 3 },
         coverage: Coverage { objects_listed: 7, silent_flow_logs: vec!["a/b/c".into()], ..Coverage::default() },
         cost: Cost { bytes_read: 5, wall_seconds: 0.5, ..Cost::default() },
+        made_from: Vec::new(),
     }
 }
 

@@ -1,0 +1,311 @@
+//! Many windows in one pass: each object is read once, whatever windows its records fall in; a window is published as
+//! soon as the last object that can reach it is folded.
+
+use super::coverage::{LOOKBACK, silent_flow_logs};
+use super::merge::{Part, Taken};
+use super::raw::Scope;
+use super::{Builder, Built};
+use crate::catalog::{Manifest, State};
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::scan::{Job, Pass, Report, WindowFold};
+use crate::source::{Listing, Object};
+use crate::window::{Timestamp, Window, file_times};
+use chrono::{Days, NaiveTime};
+use futures::{StreamExt, stream};
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+use tokio::sync::mpsc;
+
+/// A window to build.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The window.
+    pub window: Window,
+    /// What is published of it. Its objects are not read again, unless `force`.
+    pub before: Option<Manifest>,
+    /// Builds it from the objects alone, whatever is published.
+    pub force: bool,
+}
+
+/// How the building of a window ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// The window.
+    pub window: Window,
+    /// Its digest, or why there is none.
+    pub result: Result<Built>,
+}
+
+/// Windows that are written and published at once, while the next ones are read.
+const CLOSING_MAX: usize = 2;
+
+impl Builder {
+    /// The file times of the objects that can hold records of `targets` or tell how often flow logs deliver: in order,
+    /// none twice, no piece longer than a day, so that the listing of one fits in memory.
+    pub fn file_times(&self, targets: &[Target]) -> Vec<Range<Timestamp>> {
+        let mut pieces: Vec<Range<Timestamp>> = Vec::new();
+        for target in targets {
+            let mut times = self.reach(&target.window);
+            times.start -= LOOKBACK;
+            times.start = pieces.last().map_or(times.start, |last| times.start.max(last.end));
+            while times.start < times.end {
+                let day = times.start.date_naive().checked_add_days(Days::new(1));
+                let midnight = day.map_or(times.end, |day| day.and_time(NaiveTime::MIN).and_utc());
+                let end = midnight.min(times.end);
+                match pieces.last_mut() {
+                    // Goes on in the same day.
+                    Some(last) if last.end == times.start && last.start.date_naive() == times.start.date_naive() => {
+                        last.end = end;
+                    }
+                    _ => pieces.push(times.start..end),
+                }
+                times.start = end;
+            }
+        }
+        pieces
+    }
+
+    /// File times of the objects that can hold records of `window`.
+    pub fn reach(&self, window: &Window) -> Range<Timestamp> {
+        file_times(window, self.options.lateness)
+    }
+
+    /// Builds and publishes `targets`, given in order of time and without overlap. What comes of each goes to `ended`,
+    /// and the reading counts in `report`.
+    ///
+    /// Once `stop` is set no further window is begun; those under way are finished and published. A window that fails
+    /// does not keep others from being built. Memory: the edges of the open windows, which spill beyond the session's
+    /// memory, and the listing of a day.
+    ///
+    /// # Errors
+    /// What the source says if it cannot be listed; `Internal` if a thread ended.
+    pub async fn build_range(
+        &self,
+        targets: Vec<Target>,
+        stop: &AtomicBool,
+        report: &Arc<Report>,
+        ended: mpsc::Sender<Ended>,
+    ) -> Result<()> {
+        self.catalog.adopt_rules(&self.options.rules()?).await?;
+        let runtime = self.session.context().runtime_env();
+        let pass = Pass::new(&self.source, &self.scan, runtime, self.threads(), report.clone());
+        let (closing, closed) = mpsc::channel::<Open>(1);
+        let order = Order { builder: self, pass: &pass, report, stop, ended: &ended, failed: Mutex::default() };
+        let read = pass.read(order.jobs(targets, closing));
+        let closed = stream::unfold(closed, |mut closed| async { closed.recv().await.map(|open| (open, closed)) });
+        let publish = closed.map(|open| self.close(open)).buffer_unordered(CLOSING_MAX).for_each(async |end| {
+            // Nobody left to hear of it is no failure: the window is published all the same.
+            let _ = ended.send(end).await;
+        });
+        let (read, ()) = tokio::join!(read, publish);
+        read.and(order.failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err))
+    }
+
+    /// Waits for the last object of a window, then writes and publishes it.
+    async fn close(&self, open: Open) -> Ended {
+        let window = open.target.window;
+        let result = match self.finish(open).await {
+            // Another process was faster; what it published may be all there is to say.
+            Err(error) if error.kind() == ErrorKind::Conflict => match self.catalog.latest(&window).await {
+                Ok(Some(manifest)) if manifest.state == State::Final => Ok(Built { manifest, is_new: false }),
+                _ => Err(error),
+            },
+            result => result,
+        };
+        Ended { window, result: result.context(|| format!("digest window {window}")) }
+    }
+
+    async fn finish(&self, open: Open) -> Result<Built> {
+        let Open { target: Target { window, before, force }, taken, scope, replaced, fold, seen_at, started } = open;
+        fold.settled().await;
+        if let Some(key) = replaced {
+            let message = format!("object {key} was replaced since the digest took it");
+            return Err(Error::new(ErrorKind::Conflict, message)
+                .with_hint(format!("flowdiff digest {window} --force builds it from the objects as they are now")));
+        }
+        let scope = if before.is_none() { scope.not_empty(self)? } else { scope };
+        if force {
+            taken.refuse_loss(&scope.objects)?;
+        }
+        let silent_flow_logs = scope.silent_flow_logs.clone();
+        let folded = fold.finish(self.threads())?;
+        let mut contents = self.from_fold(scope, &fold.report, folded, seen_at).await?;
+        if let Some(before) = before.as_ref().filter(|_| !force) {
+            let parts = vec![Part::Published(before.clone()), Part::Local(Box::new(contents))];
+            contents = self.merged(&window, parts, seen_at).await?;
+            contents.coverage.silent_flow_logs = silent_flow_logs;
+        }
+        contents.cost.wall_seconds = started.elapsed().as_secs_f64();
+        self.publish(&window, before, contents).await
+    }
+}
+
+/// A window whose objects are being read.
+struct Open {
+    target: Target,
+    /// Objects that need no reading, or, with force, that must not be lost.
+    taken: Taken,
+    /// What has been met of it so far.
+    scope: Scope,
+    /// A taken object that has other contents now.
+    replaced: Option<String>,
+    fold: Arc<WindowFold>,
+    seen_at: Timestamp,
+    started: Instant,
+}
+
+/// The order in which objects are listed and read, and windows are begun and closed.
+struct Order<'a> {
+    builder: &'a Builder,
+    pass: &'a Pass,
+    report: &'a Report,
+    stop: &'a AtomicBool,
+    ended: &'a mpsc::Sender<Ended>,
+    /// Why the source could not be listed to the end.
+    failed: Mutex<Option<Error>>,
+}
+
+/// Where an [`Order`] is.
+struct Place {
+    /// Windows that no object has reached yet.
+    ahead: VecDeque<Target>,
+    /// Windows that the next objects may reach.
+    open: VecDeque<Open>,
+    /// File times that are still to be listed.
+    times: VecDeque<Range<Timestamp>>,
+    /// Objects of the last listing that are still to be read, by file time.
+    objects: VecDeque<Object>,
+    /// Objects gone by, as far back as open windows and those ahead look for silent flow logs.
+    gone_by: VecDeque<Object>,
+    closing: mpsc::Sender<Open>,
+}
+
+impl<'a> Order<'a> {
+    /// The objects in the order of their file times, each with the windows that want it.
+    fn jobs(&'a self, targets: Vec<Target>, closing: mpsc::Sender<Open>) -> impl futures::Stream<Item = Job> + 'a {
+        let place = Place {
+            times: self.builder.file_times(&targets).into(),
+            ahead: targets.into(),
+            open: VecDeque::new(),
+            objects: VecDeque::new(),
+            gone_by: VecDeque::new(),
+            closing,
+        };
+        stream::unfold(place, move |mut place| async move {
+            loop {
+                if place.open.is_empty() && self.stop.load(Ordering::Relaxed) {
+                    return None;
+                }
+                let Some(object) = place.objects.pop_front() else {
+                    if !self.list(&mut place).await {
+                        return None;
+                    }
+                    continue;
+                };
+                self.pass_to(&mut place, object.name.file_time).await;
+                let windows: Vec<_> = place.open.iter_mut().filter_map(|open| open.meet(&object)).collect();
+                place.gone_by.push_back(object.clone());
+                if !windows.is_empty() {
+                    return Some((Job::new(Arc::new(object), windows), place));
+                }
+            }
+        })
+    }
+
+    /// Lists the next objects. At the end, or where the source fails, the open windows are closed and told.
+    async fn list(&self, place: &mut Place) -> bool {
+        let Some(times) = place.times.pop_front() else {
+            self.pass_to(place, Timestamp::MAX_UTC).await;
+            return false;
+        };
+        match self.builder.list_times(times, self.report).await {
+            Ok(Listing { objects, others, misfiled, .. }) => {
+                for open in &mut place.open {
+                    open.scope.other_keys += others;
+                    open.scope.misfiled += misfiled;
+                }
+                place.objects = objects.into();
+                true
+            }
+            Err(error) => {
+                for open in place.open.drain(..) {
+                    self.tell(open.target.window, Err(error.copy())).await;
+                }
+                *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                false
+            }
+        }
+    }
+
+    /// Goes on to the objects of `time`: closes windows that they cannot reach any more, and begins those that they do.
+    async fn pass_to(&self, place: &mut Place, time: Timestamp) {
+        let reach = |window: &Window| self.builder.reach(window);
+        loop {
+            while let Some(mut open) = place.open.pop_front_if(|open| reach(&open.target.window).end <= time) {
+                let window = open.target.window;
+                let seen = reach(&window).start - LOOKBACK..reach(&window).end;
+                let objects = place.gone_by.make_contiguous();
+                let before = |time| objects.partition_point(|object| object.name.file_time < time);
+                let objects = &objects[before(seen.start)..before(seen.end)];
+                open.scope.silent_flow_logs = silent_flow_logs(objects, &window, open.seen_at);
+                // Whoever publishes has failed if it does not take windows any more, and has said so.
+                let _ = place.closing.send(open).await;
+            }
+            let is_stopped = self.stop.load(Ordering::Relaxed);
+            let due = place.ahead.pop_front_if(|target| !is_stopped && reach(&target.window).start <= time);
+            let Some(target) = due else { break };
+            let window = target.window;
+            match self.begin(target).await {
+                Ok(Some(open)) => place.open.push_back(open),
+                Ok(None) => {}
+                Err(error) => self.tell(window, Err(error.context(format!("digest window {window}")))).await,
+            }
+        }
+        let first = place.open.front().map(|open| &open.target).or(place.ahead.front());
+        let wanted = first.map_or(time, |target| reach(&target.window).start - LOOKBACK);
+        while place.gone_by.pop_front_if(|object| object.name.file_time < wanted).is_some() {}
+    }
+
+    /// Begins a window, unless another process has finished it meanwhile.
+    async fn begin(&self, mut target: Target) -> Result<Option<Open>> {
+        let builder = self.builder;
+        let known = target.before.take().map(|manifest| manifest.version);
+        target.before = builder.catalog.latest(&target.window).await?;
+        let version = target.before.as_ref().map(|manifest| manifest.version);
+        if let Some(manifest) = target.before.take_if(|before| before.state == State::Final && known != version) {
+            self.tell(target.window, Ok(Built { manifest, is_new: false })).await;
+            return Ok(None);
+        }
+        let taken = match &target.before {
+            Some(manifest) => builder.taken(manifest).await?,
+            None => Taken::default(),
+        };
+        let fold = self.pass.open(builder.fold_rules(&target.window), Report::of_objects());
+        let (seen_at, started) = (builder.clock.now(), Instant::now());
+        Ok(Some(Open { target, taken, scope: Scope::default(), replaced: None, fold, seen_at, started }))
+    }
+
+    async fn tell(&self, window: Window, result: Result<Built>) {
+        let _ = self.ended.send(Ended { window, result }).await;
+    }
+}
+
+impl Open {
+    /// Meets the next object that reaches it: tells where its records go if they are wanted.
+    fn meet(&mut self, object: &Object) -> Option<Arc<WindowFold>> {
+        if !self.target.force {
+            if self.taken.holds(object) {
+                return None;
+            }
+            if self.taken.is_replaced(std::slice::from_ref(object)) {
+                self.replaced.get_or_insert_with(|| object.location.to_string());
+                return None;
+            }
+        }
+        self.scope.objects.push(object.clone());
+        Some(self.fold.clone())
+    }
+}
