@@ -21,6 +21,7 @@ pub mod diff;
 pub mod digest;
 pub mod error;
 pub mod flow;
+pub mod pipeline;
 pub mod scan;
 pub mod session;
 pub mod source;

@@ -43,7 +43,7 @@ pub struct Manifest {
 }
 
 /// One version of a window's digest, as another digest refers to it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Origin {
     /// First instant of its window.

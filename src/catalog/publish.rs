@@ -1,15 +1,16 @@
-//! Publishes a digest: the files first, then the manifest, which is created only if nobody else has created it.
+//! Publishes and removes digests. Published are the files first, then the manifest, which is created only
+//! if nobody else has created it.
 //!
 //! Files are named by their checksums, so writing one again does no harm; a manifest is never overwritten. Until the
 //! manifest exists nothing is published, and files that no manifest names are merely litter.
 
-use super::layout::{self, FileName};
+use super::layout::{self, Entry, FileName};
 use super::{Catalog, Cost, Coverage, FORMAT_VERSION, FileKind, Manifest, Origin, PublishedFile, Rules, State, Totals};
 use crate::clock::Timestamp;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::window::Window;
 use bytes::Bytes;
-use futures::{StreamExt, stream::FuturesUnordered};
+use futures::{StreamExt, TryStreamExt, stream::FuturesUnordered};
 use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutMode};
 use serde::Serialize;
@@ -87,6 +88,32 @@ impl Catalog {
             self.upload(local, &to).await.context(|| format!("upload {to}")).context(doing)?;
         }
         self.create(&window, &manifest).await.context(doing)
+    }
+
+    /// Removes every version of a window's digest: the manifests first, the newest last, so that it is published whole
+    /// until it is not published at all; then the files, and those that no manifest ever named.
+    ///
+    /// # Errors
+    /// What the store says. Called again it goes on.
+    pub async fn remove(&self, window: &Window) -> Result<()> {
+        let folder = layout::window_path(&self.root, window)?;
+        let doing = || format!("remove window {window} from {}", self.url);
+        let listed: Vec<_> = self.store.list(Some(&folder)).try_collect().await.context(doing)?;
+        let mut keys: Vec<_> = listed
+            .into_iter()
+            .filter_map(|object| Some((layout::parse_key(&self.root, &object.location)?.1, object.location)))
+            .collect();
+        keys.sort_by_key(|(entry, _)| match entry {
+            Entry::Manifest(version) => (false, *version),
+            Entry::File(name) => (true, name.version),
+        });
+        for (_, key) in keys {
+            match self.store.delete(&key).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(Error::from(error).context(format!("delete {key}")).context(doing())),
+            }
+        }
+        Ok(())
     }
 
     /// Whether the store refuses to create what exists already, on which publishing by several processes rests.

@@ -139,6 +139,32 @@ pub enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Build and publish every window of a range; what is published already is left as it is.
+    Backfill(BackfillArgs),
+    /// Merge published digests to wider ones, reading no flow log.
+    Compact {
+        /// First instant of the range.
+        #[arg(long, allow_hyphen_values = true)]
+        from: String,
+        /// Where the range ends.
+        #[arg(long, default_value = "now", allow_hyphen_values = true)]
+        to: String,
+        /// Width of the digests to make.
+        #[arg(long, default_value = "1d")]
+        width: String,
+    },
+    /// Remove old digests: tells which, and removes them with --apply.
+    Retain {
+        /// How long digests of less than a day are kept, such as 90d; without it, for ever.
+        #[arg(long)]
+        hours: Option<String>,
+        /// How long digests of a day and more are kept, such as 3y; without it, for ever.
+        #[arg(long)]
+        days: Option<String>,
+        /// Remove them.
+        #[arg(long)]
+        apply: bool,
+    },
     /// Show what is published, and how complete it is.
     Windows {
         /// Windows that end after this time.
@@ -224,6 +250,35 @@ pub struct SqlArgs {
     /// A parameter, name=value.
     #[arg(long, value_name = "NAME=VALUE")]
     pub param: Vec<String>,
+}
+
+/// `backfill ...`.
+#[derive(Debug, ClapArgs)]
+pub struct BackfillArgs {
+    /// First instant of the range: a date, RFC 3339, or -30d.
+    #[arg(long, allow_hyphen_values = true)]
+    pub from: String,
+    /// Where the range ends.
+    #[arg(long, default_value = "now", allow_hyphen_values = true)]
+    pub to: String,
+    /// Width of the windows.
+    #[arg(long, default_value = "1h")]
+    pub width: String,
+    /// Tell what there is to do and what it would take, and read nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Build windows again that are final.
+    #[arg(long, conflicts_with = "only_late")]
+    pub force: bool,
+    /// Only take up the objects that arrived after their windows were published.
+    #[arg(long)]
+    pub only_late: bool,
+    /// Then merge the digests to wider ones, such as 1d.
+    #[arg(long, value_name = "WIDTH")]
+    pub roll_up: Option<String>,
+    /// Windows that are written at once, while the next ones are read.
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<usize>,
 }
 
 /// `diff ...`.

@@ -1,6 +1,7 @@
 //! The command line: parse, call one function, format. Data on stdout, everything else on stderr.
 
 mod args;
+mod backfill;
 mod check;
 mod demo;
 mod estimate;
@@ -10,6 +11,7 @@ mod iam_policy;
 mod output;
 mod progress;
 mod prompt;
+mod retain;
 mod runtime;
 mod setup;
 
@@ -42,7 +44,9 @@ pub fn run(args: Args, environment: &BTreeMap<String, String>) -> Result<u8> {
         Command::Man { dir } => return manual(dir.as_deref(), &args.global).map(|()| 0),
         _ => {}
     }
-    let interactive = args.is_prompt() && std::io::stdin().is_terminal();
+    // These look after Ctrl-C themselves.
+    let interactive = (args.is_prompt() && std::io::stdin().is_terminal())
+        || matches!(args.command, Command::Backfill(_) | Command::Compact { .. });
     let setup = Setup::new(&args.global, environment)?;
     runtime::run_to_end(setup.config().session.threads, interactive, async {
         let ended = dispatch(&setup, args.command).await;
@@ -103,6 +107,9 @@ async fn dispatch(setup: &Setup, command: Command) -> Result<u8> {
                 setup.build(&builder, &window, force).await?;
             }
         }
+        Command::Backfill(backfill) => return backfill::run(setup, backfill).await,
+        Command::Compact { from, to, width } => return backfill::compact(setup, &from, &to, &width).await,
+        Command::Retain { hours, days, apply } => retain::run(setup, hours, days, apply).await?,
         Command::Windows { from, to } => {
             let now = setup.clock.now();
             let mut params = Params::new();

@@ -6,10 +6,10 @@ use crate::scan::{Progress, Report};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::{StreamExt, stream};
-use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
 
@@ -53,6 +53,14 @@ impl Meter {
         Meter { bar, task: Some(task.abort_handle()) }
     }
 
+    /// Prints a line on stderr, above the progress where that is drawn.
+    pub(super) fn line(&self, text: &str) {
+        match self.bar.is_hidden() || self.task.is_none() {
+            true => eprintln!("{text}"),
+            false => self.bar.println(text),
+        }
+    }
+
     /// Passes rows on and shows progress meanwhile: until the last row or, if `yields` because they go to the same
     /// terminal, until the first.
     pub(super) fn over(self, rows: SendableRecordBatchStream, yields: bool) -> SendableRecordBatchStream {
@@ -79,20 +87,29 @@ impl Drop for Meter {
 }
 
 fn describe(progress: &Progress, elapsed: Duration) -> String {
-    let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let seconds = elapsed.as_secs();
-    let rate = |bytes: u64| HumanBytes((bytes as f64 / elapsed.as_secs_f64().max(0.001)) as u64);
-    let total = read(&progress.objects_total);
-    if total == 0 {
+    let objects = read(&progress.objects_total);
+    if objects == 0 {
         return format!("listing objects, {seconds} s");
     }
+    let windows = match read(&progress.windows_total) {
+        0 => String::new(),
+        total => format!("{} of {} windows, ", HumanCount(read(&progress.windows_done)), HumanCount(total)),
+    };
+    let (done, total) = (read(&progress.bytes_done), read(&progress.bytes_total));
+    let rate = done as f64 / elapsed.as_secs_f64().max(0.001);
+    let left = match total.saturating_sub(done) as f64 / rate {
+        left if done > 0 && left >= 1.0 => format!(", about {} left", HumanDuration(Duration::from_secs(left as u64))),
+        _ => String::new(),
+    };
     format!(
-        "{} of {} objects, {} of {}, {}/s, {} records, {seconds} s",
+        "{windows}{} of {} objects, {} of {}, {}/s, {} records, {seconds} s{left}",
         HumanCount(read(&progress.objects_done)),
-        HumanCount(total),
-        HumanBytes(read(&progress.bytes_done)),
-        HumanBytes(read(&progress.bytes_total)),
-        rate(read(&progress.bytes_done)),
+        HumanCount(objects),
+        HumanBytes(done),
+        HumanBytes(total),
+        HumanBytes(rate as u64),
         HumanCount(read(&progress.records)),
     )
 }
@@ -112,7 +129,7 @@ mod tests {
         progress.records.store(1_234_567, Ordering::Relaxed);
         assert_eq!(
             describe(&progress, Duration::from_millis(12_500)),
-            "5 of 72 objects, 10.00 MiB of 149.00 MiB, 819.20 KiB/s, 1,234,567 records, 12 s"
+            "5 of 72 objects, 10.00 MiB of 149.00 MiB, 819.20 KiB/s, 1,234,567 records, 12 s, about 3 minutes left"
         );
     }
 }

@@ -16,6 +16,8 @@ use crate::source::Source;
 use crate::window::Window;
 use datafusion::execution::SendableRecordBatchStream;
 use indicatif::HumanBytes;
+use object_store::memory::InMemory;
+use object_store::path::Path as StorePath;
 use std::collections::BTreeMap;
 use std::io::{BufWriter, IsTerminal, Stdout, Write};
 use std::path::{Path, PathBuf};
@@ -152,9 +154,22 @@ impl Setup {
     }
 
     pub(super) fn builder(&self) -> Result<Builder> {
+        self.builder_from(self.source()?)
+    }
+
+    /// A builder that merges what is published and has no source.
+    pub(super) fn merger(&self) -> Result<Builder> {
+        self.builder_from(Source {
+            store: Arc::new(InMemory::new()),
+            root: StorePath::default(),
+            url: "nothing".into(),
+        })
+    }
+
+    fn builder_from(&self, source: Source) -> Result<Builder> {
         let config = self.config();
         Ok(Builder {
-            source: self.source()?,
+            source,
             catalog: self.catalog(true)?,
             session: self.session()?,
             scan: config.scan.clone(),
@@ -177,17 +192,21 @@ impl Setup {
         self.build(&self.builder()?, window, false).await
     }
 
+    /// Refuses a store that overwrites what is there, unless nobody else writes to it.
+    pub(super) async fn check_store(&self, catalog: &Catalog) -> Result<()> {
+        if self.config().store.single_writer || catalog.probe().await? {
+            return Ok(());
+        }
+        Err(Error::new(
+            crate::error::ErrorKind::Conflict,
+            format!("store {} overwrites what put-if-absent must not", catalog.url),
+        )
+        .with_hint("use a store with conditional writes, or say --single-writer if nobody else writes to this one"))
+    }
+
     /// Builds one window with progress, and says what came of it.
     pub(super) async fn build(&self, builder: &Builder, window: &Window, force: bool) -> Result<Manifest> {
-        if !self.config().store.single_writer && !builder.catalog.probe().await? {
-            return Err(Error::new(
-                crate::error::ErrorKind::Conflict,
-                format!("store {} overwrites what put-if-absent must not", builder.catalog.url),
-            )
-            .with_hint(
-                "use a store with conditional writes, or say --single-writer if nobody else writes to this one",
-            ));
-        }
+        self.check_store(&builder.catalog).await?;
         let report = Report::of_objects();
         let meter = self.meter(&report);
         let built = builder.build(window, force, &report).await;

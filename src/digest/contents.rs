@@ -1,7 +1,7 @@
 //! What a digest holds, before it is published: three files on the local disk, and what the manifest says of them.
 
-use super::write::Written;
 use super::Builder;
+use super::write::Written;
 use crate::catalog::{Cost, Coverage, Draft, DraftFile, FileKind, Manifest, Origin, Rules, State, Totals};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
@@ -40,11 +40,7 @@ impl Contents {
     }
 
     pub(super) fn files(&self) -> [(FileKind, &Written); 3] {
-        [
-            (FileKind::Edges, &self.edges),
-            (FileKind::Interfaces, &self.interfaces),
-            (FileKind::Objects, &self.objects),
-        ]
+        [(FileKind::Edges, &self.edges), (FileKind::Interfaces, &self.interfaces), (FileKind::Objects, &self.objects)]
     }
 
     /// The draft of the version after `previous`; its files live as long as what is returned beside it.

@@ -1,8 +1,8 @@
 //! The contents of a digest from those of its parts, published or just built: the parts' records are the window's, each
 //! once.
 
-use super::contents::{Contents, conform};
 use super::Builder;
+use super::contents::{Contents, conform};
 use crate::catalog::{self, Cost, Coverage, FileKind, Manifest, Origin, State};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
@@ -124,7 +124,10 @@ impl Builder {
     }
 
     /// The objects that a published digest has taken.
-    pub(super) async fn taken(&self, manifest: &Manifest) -> Result<Taken> {
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn taken(&self, manifest: &Manifest) -> Result<Taken> {
         let session = self.session.without_tables(Vec::new())?;
         let rows = catalog::read_file(session.context(), &self.catalog, manifest, FileKind::Objects)?;
         let rows = rows.filter(col("set_aside").is_null())?.select_columns(&["object_key", "etag"])?;
@@ -190,12 +193,12 @@ fn summed<'a>(objects: &RecordBatch, parts: impl Iterator<Item = &'a Coverage> +
 }
 
 /// Objects that a digest has taken: keys with the tags of the contents that were read.
-#[derive(Default)]
-pub(super) struct Taken(HashMap<String, Option<String>>);
+#[derive(Debug, Default)]
+pub struct Taken(HashMap<String, Option<String>>);
 
 impl Taken {
     /// Whether this very content was taken.
-    pub(super) fn holds(&self, object: &Object) -> bool {
+    pub fn holds(&self, object: &Object) -> bool {
         self.0.get(object.location.as_ref()) == Some(&object.etag)
     }
 

@@ -12,6 +12,7 @@ mod range;
 mod raw;
 mod write;
 
+pub use merge::Taken;
 pub use range::{Ended, Target};
 
 use crate::catalog::{Catalog, FORMAT_VERSION, Manifest, Origin, Rules, State};
@@ -44,6 +45,9 @@ pub struct Options {
     pub fold: bool,
     /// Rows of a row group. Not to be changed within a store: the same digest would have other bytes.
     pub row_group_rows: usize,
+    /// Windows of a backfill that are written and published at once, while the next ones are read; default 2. Each holds
+    /// its edges until they are written.
+    pub publishing_max: usize,
 }
 
 impl Default for Options {
@@ -54,6 +58,7 @@ impl Default for Options {
             lateness: TimeDelta::minutes(30),
             fold: true,
             row_group_rows: 131_072,
+            publishing_max: 2,
         }
     }
 }

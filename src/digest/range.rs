@@ -39,9 +39,6 @@ pub struct Ended {
     pub result: Result<Built>,
 }
 
-/// Windows that are written and published at once, while the next ones are read.
-const CLOSING_MAX: usize = 2;
-
 impl Builder {
     /// The file times of the objects that can hold records of `targets` or tell how often flow logs deliver: in order,
     /// none twice, no piece longer than a day, so that the listing of one fits in memory.
@@ -96,10 +93,13 @@ impl Builder {
         let order = Order { builder: self, pass: &pass, report, stop, ended: &ended, failed: Mutex::default() };
         let read = pass.read(order.jobs(targets, closing));
         let closed = stream::unfold(closed, |mut closed| async { closed.recv().await.map(|open| (open, closed)) });
-        let publish = closed.map(|open| self.close(open)).buffer_unordered(CLOSING_MAX).for_each(async |end| {
-            // Nobody left to hear of it is no failure: the window is published all the same.
-            let _ = ended.send(end).await;
-        });
+        let publish = closed
+            .map(|open| self.close(open))
+            .buffer_unordered(self.options.publishing_max.max(1))
+            .for_each(async |end| {
+                // Nobody left to hear of it is no failure: the window is published all the same.
+                let _ = ended.send(end).await;
+            });
         let (read, ()) = tokio::join!(read, publish);
         read.and(order.failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err))
     }
@@ -107,15 +107,8 @@ impl Builder {
     /// Waits for the last object of a window, then writes and publishes it.
     async fn close(&self, open: Open) -> Ended {
         let window = open.target.window;
-        let result = match self.finish(open).await {
-            // Another process was faster; what it published may be all there is to say.
-            Err(error) if error.kind() == ErrorKind::Conflict => match self.catalog.latest(&window).await {
-                Ok(Some(manifest)) if manifest.state == State::Final => Ok(Built { manifest, is_new: false }),
-                _ => Err(error),
-            },
-            result => result,
-        };
-        Ended { window, result: result.context(|| format!("digest window {window}")) }
+        let result = self.finish(open).await.context(|| format!("digest window {window}"));
+        Ended { window, result }
     }
 
     async fn finish(&self, open: Open) -> Result<Built> {
@@ -139,7 +132,14 @@ impl Builder {
             contents.coverage.silent_flow_logs = silent_flow_logs;
         }
         contents.cost.wall_seconds = started.elapsed().as_secs_f64();
-        self.publish(&window, before, contents).await
+        match self.publish(&window, before, contents).await {
+            // Another process was faster; what it published may be all there is to say.
+            Err(error) if error.kind() == ErrorKind::Conflict => match self.catalog.latest(&window).await? {
+                Some(manifest) if manifest.state == State::Final => Ok(Built { manifest, is_new: false }),
+                _ => Err(error),
+            },
+            published => published,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Builder;
 use super::contents::{Contents, conform};
-use super::{coverage, cost};
+use super::{cost, coverage};
 use crate::catalog::{Cost, Coverage, State};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
@@ -46,7 +46,10 @@ impl Scope {
 
 impl Builder {
     /// Lists the objects of some file times.
-    pub(super) async fn list_times(&self, times: Range<Timestamp>, report: &Report) -> Result<Listing> {
+    ///
+    /// # Errors
+    /// What the source says.
+    pub async fn list_times(&self, times: Range<Timestamp>, report: &Report) -> Result<Listing> {
         let selection = Selection { file_times: Some(times), ..Selection::default() };
         let listing = self.source.list(&selection, &self.listing).await?;
         report.listed(&listing);
@@ -76,8 +79,7 @@ impl Builder {
         seen_at: Timestamp,
     ) -> Result<Contents> {
         let (started, cpu) = (Instant::now(), cost::cpu_seconds());
-        let (context, plan) =
-            self.plan("edges", window, scope.objects.clone(), report, self.options.fold).await?;
+        let (context, plan) = self.plan("edges", window, scope.objects.clone(), report, self.options.fold).await?;
         let edges = execute_stream(plan, context.task_ctx())?;
         let written = self.write_edges(edges).await?;
         let facts = report.take_interfaces();

@@ -15,10 +15,15 @@ pub struct Progress {
     pub bytes_done: AtomicU64,
     /// Records decoded.
     pub records: AtomicU64,
+    /// Windows to build, where there are several.
+    pub windows_total: AtomicU64,
+    /// Windows done with.
+    pub windows_done: AtomicU64,
 }
 
 impl Progress {
-    pub(super) fn plan(&self, objects: u64, bytes: u64) {
+    /// Adds what will be read.
+    pub fn plan(&self, objects: u64, bytes: u64) {
         self.objects_total.fetch_add(objects, Ordering::Relaxed);
         self.bytes_total.fetch_add(bytes, Ordering::Relaxed);
     }

@@ -7,6 +7,7 @@ use crate::source::{Listing, Object};
 use object_store::path::Path;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 /// How the reading of one object ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +66,23 @@ pub struct Figures {
     pub refused_samples: Vec<String>,
     /// Sums over all objects read.
     pub totals: Tally,
+    /// The same by account and region of the objects' keys.
+    pub places: BTreeMap<(String, String), Place>,
+    /// The objects that took longest to decode, the slowest first; only a pass over many windows measures them.
+    pub slowest: Vec<(Duration, Path)>,
+}
+
+/// What was seen of one account in one region.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Objects read.
+    pub read: u64,
+    /// Objects set aside.
+    pub set_aside: u64,
+    /// Records decoded.
+    pub records: u64,
+    /// Lines refused.
+    pub refused: u64,
 }
 
 #[derive(Debug, Default)]
@@ -75,6 +93,7 @@ struct Inner {
 }
 
 const SAMPLES_MAX: usize = 10;
+const SLOWEST_MAX: usize = 5;
 
 impl Report {
     /// A report of figures alone: its size does not grow with the objects.
@@ -129,11 +148,24 @@ impl Report {
         figures.bytes_read += bytes;
     }
 
+    pub(super) fn took(&self, object: &Object, time: Duration) {
+        let slowest = &mut self.lock().figures.slowest;
+        if slowest.len() < SLOWEST_MAX || slowest.last().is_some_and(|(last, _)| *last < time) {
+            let at = slowest.partition_point(|(other, _)| *other >= time);
+            slowest.insert(at, (time, object.location.clone()));
+            slowest.truncate(SLOWEST_MAX);
+        }
+    }
+
     pub(super) fn ended(&self, object: &Object, outcome: Outcome) {
         let mut inner = self.lock();
         let figures = &mut inner.figures;
+        let place = figures.places.entry((object.name.account.clone(), object.name.region.clone())).or_default();
         let records = match &outcome {
             Outcome::Read(tally) => {
+                place.read += 1;
+                place.records += tally.records;
+                place.refused += tally.refused_all();
                 figures.read += 1;
                 figures.totals.add(tally);
                 for (line, refusal) in &tally.samples {
@@ -145,6 +177,7 @@ impl Report {
                 tally.records
             }
             Outcome::SetAside(reason) => {
+                place.set_aside += 1;
                 figures.set_aside += 1;
                 if figures.set_aside_samples.len() < SAMPLES_MAX {
                     figures.set_aside_samples.push(format!("{}: {reason}", object.location));

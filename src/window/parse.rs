@@ -13,14 +13,14 @@ pub fn parse_time(text: &str, now: Timestamp) -> Result<Timestamp> {
     parse_point(text, now).map(|point| point.start)
 }
 
-/// Reads a duration: ISO 8601 (`PT1H`, `P1DT12H`) or short (`90s`, `15m`, `1h`, `7d`, `2w`).
+/// Reads a duration: ISO 8601 (`PT1H`, `P1DT12H`) or short (`90s`, `15m`, `1h`, `7d`, `2w`, `3y`; a year has 365 days).
 ///
 /// # Errors
 /// `Invalid` if it cannot be read or is not positive.
 pub fn parse_duration(text: &str) -> Result<TimeDelta> {
     let parsed = match text.strip_prefix(['P', 'p']) {
         Some(iso) => parse_iso_duration(iso),
-        None => parse_units(text, &['w', 'd', 'h', 'm', 's']),
+        None => parse_units(text, &['y', 'w', 'd', 'h', 'm', 's']),
     };
     parsed.filter(|duration| *duration > TimeDelta::zero()).ok_or_else(|| {
         Error::invalid(format!("{text:?} is not a duration")).with_hint("write PT1H, P1D, 15m, 1h or 7d")
@@ -135,6 +135,7 @@ fn parse_units(mut text: &str, units: &[char]) -> Option<TimeDelta> {
         let unit = text[digits..].chars().next()?;
         units.find(|&&known| known == unit)?;
         total = total.checked_add(&match unit {
+            'y' => TimeDelta::try_days(count.checked_mul(365)?)?,
             'w' => TimeDelta::try_weeks(count)?,
             'd' => TimeDelta::try_days(count)?,
             'h' => TimeDelta::try_hours(count)?,

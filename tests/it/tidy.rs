@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Which modules each stage may `use crate::`. `error`, `clock` and `config`'s serde helpers are everybody's.
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 12] = [
     ("aws", &[]),
     ("flow", &[]),
     ("window", &[]),
@@ -14,10 +14,25 @@ const MAY_USE: [(&str, &[&str]); 11] = [
     ("session", &["aws", "scan", "catalog", "flow", "source", "window"]),
     ("digest", &["session", "catalog", "flow", "window", "scan", "source"]),
     ("diff", &["session", "catalog", "flow", "window"]),
+    // `scan` for the report alone.
+    ("pipeline", &["source", "window", "digest", "diff", "catalog", "scan"]),
     ("config", &["aws", "scan", "session", "digest", "diff", "source", "window"]),
     (
         "cli",
-        &["aws", "scan", "session", "digest", "diff", "source", "window", "catalog", "flow", "config", "telemetry"],
+        &[
+            "aws",
+            "scan",
+            "session",
+            "digest",
+            "diff",
+            "source",
+            "window",
+            "catalog",
+            "flow",
+            "config",
+            "telemetry",
+            "pipeline",
+        ],
     ),
 ];
 const EVERYBODYS: [&str; 4] = ["error", "clock", "Error", "Timestamp"];

@@ -5,18 +5,19 @@ use super::room::Room;
 use super::{Fold, FoldRules, InterfaceFacts, lock, panicked};
 use crate::error::{Error, Result};
 use crate::flow::Field;
+use crate::scan::Options;
 use crate::scan::fetch::Body;
 use crate::scan::object::{Counts, Sink, Spec};
 use crate::scan::record::Record;
 use crate::scan::report::{Outcome, Report};
 use crate::scan::source::Shared;
-use crate::scan::Options;
 use crate::source::{Object, Source};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use futures::{Stream, StreamExt};
 use object_store::ObjectStore;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 use tokio::sync::{mpsc, watch};
 
 /// Reads the objects of one source, with one bound on what is fetched ahead and one memory for all windows.
@@ -60,7 +61,12 @@ impl Pass {
 
     /// Begins a window. What its objects hold goes to `report`.
     pub fn open(&self, rules: FoldRules, report: Arc<Report>) -> Arc<WindowFold> {
-        Arc::new(WindowFold { fold: Fold::new(rules, &self.room), report, failed: Mutex::default(), jobs: watch::Sender::new(0) })
+        Arc::new(WindowFold {
+            fold: Fold::new(rules, &self.room),
+            report,
+            failed: Mutex::default(),
+            jobs: watch::Sender::new(0),
+        })
     }
 
     /// Reads the objects of `jobs` and folds them. Several are fetched ahead and decoded side by side; they are taken up
@@ -131,11 +137,11 @@ impl Job {
         if let Some(first) = self.windows.first() {
             first.report.fetched(body.bytes.len() as u64);
         }
-        let mut dealer = Dealer {
-            windows: self.windows.iter().map(|window| (&*window.fold, None)).collect(),
-            current: 0,
-        };
+        let mut dealer =
+            Dealer { windows: self.windows.iter().map(|window| (&*window.fold, None)).collect(), current: 0 };
+        let started = Instant::now();
         let outcome = shared.decode(store, &self.object, body, &mut dealer);
+        shared.report.took(&self.object, started.elapsed());
         let counts: Vec<Counts> = dealer
             .windows
             .into_iter()

@@ -1,0 +1,114 @@
+//! Runs a plan: oldest window first, each object once; and makes wider digests of what is published.
+
+use super::plan::Plan;
+use crate::digest::{Builder, Built, Ended};
+use crate::error::{Error, ErrorKind, Result};
+use crate::scan::Report;
+use crate::window::{Window, split};
+use chrono::TimeDelta;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::mpsc;
+
+/// Windows that fail one after the other before the run stops: by then it is not the window.
+const FAILURES_MAX: usize = 10;
+/// Windows whose end may wait to be told.
+const ENDED_WAITING: usize = 16;
+
+/// What a run tells while it runs: the end of a window, and how many are left.
+#[derive(Debug)]
+pub struct Event<'a> {
+    /// The window.
+    pub window: Window,
+    /// Its digest, or why there is none.
+    pub result: &'a Result<Built>,
+    /// Windows that are still to do.
+    pub left: usize,
+}
+
+/// What came of a run.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// Windows that this run published.
+    pub published: usize,
+    /// Windows that were published already, by another process or with the same contents.
+    pub unchanged: usize,
+    /// Windows of which the source had no object, or that cannot be rolled up yet.
+    pub empty: usize,
+    /// Windows that failed, and why.
+    pub failed: Vec<(Window, Error)>,
+    /// Windows that were not begun, because the run was told to stop or too many failed.
+    pub left: usize,
+}
+
+impl Summary {
+    fn add(&mut self, window: Window, result: Result<Built>) {
+        match result {
+            Ok(built) if built.is_new => self.published += 1,
+            Ok(_) => self.unchanged += 1,
+            Err(error) if error.kind() == ErrorKind::NotFound => self.empty += 1,
+            Err(error) => self.failed.push((window, error)),
+        }
+    }
+
+    fn ended(&self) -> usize {
+        self.published + self.unchanged + self.empty + self.failed.len()
+    }
+}
+
+/// Builds the windows of a plan. Once `stop` is set, those under way are finished and no other is begun. What is read
+/// counts in `report`.
+///
+/// # Errors
+/// What the source says if it cannot be listed. Windows that fail are no error: the summary has them.
+pub async fn backfill(
+    builder: &Builder,
+    plan: Plan,
+    stop: &AtomicBool,
+    report: &Arc<Report>,
+    mut tell: impl FnMut(Event<'_>),
+) -> Result<Summary> {
+    let windows = plan.targets.len();
+    let mut summary = Summary::default();
+    let (sender, mut receiver) = mpsc::channel::<Ended>(ENDED_WAITING);
+    let listen = async {
+        let mut failures = 0;
+        while let Some(Ended { window, result }) = receiver.recv().await {
+            let left = windows - summary.ended() - 1;
+            tell(Event { window, result: &result, left });
+            failures = if result.is_err() { failures + 1 } else { 0 };
+            summary.add(window, result);
+            if failures >= FAILURES_MAX {
+                stop.store(true, Ordering::Relaxed);
+            }
+        }
+    };
+    let (built, ()) = tokio::join!(builder.build_range(plan.targets, stop, report, sender), listen);
+    built?;
+    summary.left = windows - summary.ended();
+    Ok(summary)
+}
+
+/// Makes the digests of `width` in `range` from narrower ones, reading no object. Windows that final digests do not
+/// cover whole are left for later.
+///
+/// # Errors
+/// `Invalid` if the width does not fit into days.
+pub async fn roll_up(
+    builder: &Builder,
+    range: &Window,
+    width: TimeDelta,
+    stop: &AtomicBool,
+    mut tell: impl FnMut(Event<'_>),
+) -> Result<Summary> {
+    let windows = split(range, width)?;
+    let mut summary = Summary::default();
+    let count = windows.len();
+    for window in windows.take_while(|_| !stop.load(Ordering::Relaxed)) {
+        let result = builder.roll_up(&window).await;
+        tell(Event { window, result: &result, left: count - summary.ended() - 1 });
+        summary.add(window, result);
+    }
+    summary.left = count - summary.ended();
+    Ok(summary)
+}

@@ -1,0 +1,10 @@
+//! Many digests: which windows, in which order, and what came of them. In: a builder, a range of time. Out: summaries.
+//! Knows neither SQL nor HTTP.
+
+mod backfill;
+mod plan;
+mod retain;
+
+pub use backfill::{Event, Summary, backfill, roll_up};
+pub use plan::{Options, Plan, plan};
+pub use retain::{Expired, Policy, expired, remove};
