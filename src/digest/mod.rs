@@ -196,6 +196,7 @@ impl Builder {
                 .with_hint("look at the source and the window; `flowdiff check` names the newest object"));
         }
         let (edges, totals, report) = self.edges(window, &objects, report).await?;
+        let objects = report.as_read(&objects);
         let interfaces = self.interfaces(window, &objects, &report).await?;
         let outcomes = report.objects();
         let object_rows = coverage::objects(&objects, &outcomes)?;
@@ -302,8 +303,13 @@ impl Builder {
             return coverage::interfaces(&facts);
         }
         // A pass of its own: its figures would count every record a second time.
-        let (context, plan) = self.plan("interfaces", window, objects.to_vec(), &Report::new(), false).await?;
+        let pass = Report::of_objects();
+        let (context, plan) = self.plan("interfaces", window, objects.to_vec(), &pass, false).await?;
         let batches: Vec<RecordBatch> = execute_stream(plan, context.task_ctx())?.try_collect().await?;
+        if let Some((object, _)) = objects.iter().zip(pass.as_read(objects)).find(|(first, second)| *first != second) {
+            let message = format!("object {} was overwritten while the digest was built", object.location);
+            return Err(Error::new(ErrorKind::Unavailable, message).with_hint("run it again"));
+        }
         let batches = batches.iter().map(|batch| conform(batch, &interfaces_schema())).collect::<Result<Vec<_>>>()?;
         Ok(datafusion::arrow::compute::concat_batches(&interfaces_schema(), &batches)?)
     }
