@@ -58,15 +58,20 @@ impl Bucket {
         &self.0.name
     }
 
-    /// Whom AWS takes this side for (the ARN by STS GetCallerIdentity), and the region of the bucket.
+    /// Whom AWS takes this side for (the ARN by STS GetCallerIdentity), and the region of the bucket. Other servers than
+    /// AWS need not know the former.
     ///
     /// # Errors
     /// That there are no credentials, that S3 does not tell the region, or what STS says.
     pub async fn identity(&self) -> Result<(String, String)> {
         let opened = self.0.opened().await?;
         let caller = match self.0.access.options.no_sign_request {
-            true => "anonymous (no_sign_request)".to_owned(),
-            false => opened.found.caller().await?,
+            true => Ok("anonymous (no_sign_request)".to_owned()),
+            false => opened.found.caller().await,
+        };
+        let caller = match caller {
+            Err(error) if opened.found.endpoint_url.is_some() => format!("not told: {error}"),
+            caller => caller?,
         };
         Ok((caller, opened.region.clone()))
     }

@@ -51,11 +51,12 @@ impl Doing {
                     "give --region, or no region at all: then S3 is asked where the bucket is",
                 )
             }
-            () if code("InvalidAccessKeyId") => invalid(
+            // Garage gives both the code of any refusal, and tells them apart in its message.
+            () if code("InvalidAccessKeyId") || text.contains("No such key:") => invalid(
                 format!("bucket {bucket}: AWS does not know the access key"),
                 "look at the profile or at AWS_ACCESS_KEY_ID; temporary keys also need AWS_SESSION_TOKEN",
             ),
-            () if code("SignatureDoesNotMatch") => invalid(
+            () if code("SignatureDoesNotMatch") || text.contains("Invalid signature") => invalid(
                 format!("bucket {bucket}: the secret key does not fit the access key"),
                 "look at the profile or at AWS_SECRET_ACCESS_KEY",
             ),
@@ -63,7 +64,7 @@ impl Doing {
                 format!("bucket {bucket}: the session token has expired or does not fit the keys"),
                 "sign in again (`aws sso login`), or renew AWS_SESSION_TOKEN",
             ),
-            () if matches!(error, StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. }) => {
+            () if is_denied(error, text) => {
                 let (permission, what) = match kms_permission(text) {
                     Some(permission) => (permission, format!("the KMS key of s3://{bucket}/{key}")),
                     None => (*permission, format!("s3://{bucket}/{key}")),
@@ -83,6 +84,12 @@ impl Doing {
             () => None,
         }
     }
+}
+
+/// Of a LIST that is refused, the variant of the error does not tell.
+fn is_denied(error: &StoreError, text: &str) -> bool {
+    matches!(error, StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. })
+        || ["401", "403"].iter().any(|status| text.contains(&format!("status code: {status} ")))
 }
 
 fn element<'t>(text: &'t str, name: &str) -> Option<&'t str> {
@@ -131,8 +138,11 @@ mod tests {
             (generic("<Code>AuthorizationHeaderMalformed</Code><Region>eu-west-1</Region>"), "region: eu-west-1"),
             (denied("<Code>InvalidAccessKeyId</Code>"), "access key"),
             (denied("<Code>SignatureDoesNotMatch</Code>"), "secret key"),
+            (denied("<Code>AccessDenied</Code><Message>Forbidden: No such key: GK1</Message>"), "access key"),
+            (denied("<Code>AccessDenied</Code><Message>Forbidden: Invalid signature</Message>"), "secret key"),
             (generic("<Code>ExpiredToken</Code>"), "expired"),
             (denied("<Code>AccessDenied</Code>"), "s3:ListBucket on s3://logs/AWSLogs/1"),
+            (generic("non-2xx status code: 403 Forbidden: "), "s3:ListBucket on s3://logs/AWSLogs/1"),
             (denied("not authorized to perform: kms:Decrypt on resource"), "kms:Decrypt on the KMS key"),
             (generic("<Code>SlowDown</Code>"), "throttled"),
         ] {

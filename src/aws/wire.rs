@@ -51,10 +51,12 @@ impl HttpService for Client {
         };
         count.fetch_add(1, Relaxed);
         let is_read = request.method().as_str() == "GET" && !is_list;
+        let is_creation = request.headers().contains_key("if-none-match");
         // A large part may take long to send: it is the silence after it that counts, so its size buys time.
         let sending = Duration::from_secs(request.body().content_length() as u64 / SLOWEST_UPLOAD);
         let answer = tokio::time::timeout(self.stall + sending, self.inner.execute(request)).await;
-        let (parts, body) = answer.map_err(|_| stalled(self.stall))??.into_parts();
+        let answer = answer.unwrap_or_else(|_| Err(stalled(self.stall)));
+        let (parts, body) = answer.map_err(|error| if is_creation { sent_again(error) } else { error })?.into_parts();
         let usage = is_read.then(|| self.usage.clone());
         let body = Watched { inner: body, usage, stall: self.stall, silence: None };
         Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(body)))
@@ -99,6 +101,15 @@ impl Body for Watched {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+/// Lets a put-if-absent be tried again as any other request, though nobody knows whether it happened: whoever then finds
+/// the object there reads whose it is.
+fn sent_again(error: HttpError) -> HttpError {
+    match error.kind() {
+        HttpErrorKind::Timeout | HttpErrorKind::Interrupted => HttpError::new(HttpErrorKind::Request, error),
+        _ => error,
     }
 }
 

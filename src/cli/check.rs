@@ -1,7 +1,6 @@
 //! `check`: settings, source and store, one line each with what is wrong and how to mend it.
 
 use super::setup::Setup;
-use crate::aws::Bucket;
 use crate::error::{Context, Error, Result};
 use crate::session::Location;
 use indicatif::HumanBytes;
@@ -25,7 +24,9 @@ pub(super) async fn run(setup: &Setup) -> Result<u8> {
     };
     for (side, location) in [("source", setup.source_location()), ("store", setup.store_location(true))] {
         if let Ok(Location { bucket: Some(bucket), .. }) = location {
-            tell(&format!("{side} identity"), identity(setup, &bucket).await);
+            let identity = bucket.identity().await;
+            let told = identity.map(|(caller, region)| format!("{caller}, {bucket} in {region}"));
+            tell(&format!("{side} identity"), told);
         }
     }
     tell("source", source(setup).await);
@@ -49,15 +50,6 @@ fn settings(setup: &Setup) -> String {
     match origins.is_empty() {
         true => "all defaults".to_owned(),
         false => format!("from {}", origins.into_iter().collect::<Vec<_>>().join(", ")),
-    }
-}
-
-/// Whom AWS takes us for. Other servers than AWS need not know.
-async fn identity(setup: &Setup, bucket: &Bucket) -> Result<String> {
-    match bucket.identity().await {
-        Ok((caller, region)) => Ok(format!("{caller}, {bucket} in {region}")),
-        Err(error) if setup.config().aws.endpoint_url.is_some() => Ok(format!("not told: {error}")),
-        Err(error) => Err(error),
     }
 }
 

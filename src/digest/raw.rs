@@ -2,10 +2,11 @@
 
 use super::Builder;
 use super::contents::{Contents, conform};
+use super::write::Written;
 use super::{cost, coverage};
-use crate::catalog::{Cost, Coverage, State};
+use crate::catalog::{Cost, Coverage, State, Totals};
 use crate::clock::Timestamp;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::flow::interfaces_schema;
 use crate::scan::{FlowsTable, FoldFlows, FoldRules, InterfaceFacts, Report};
 use crate::session::{Params, queries};
@@ -85,7 +86,7 @@ impl Builder {
         let facts = report.take_interfaces();
         let interfaces = match facts.is_empty() {
             false => coverage::interfaces(&facts)?,
-            true => self.query_interfaces(window, &scope.objects).await?,
+            true => self.query_interfaces(window, &report.as_read(&scope.objects)).await?,
         };
         let mut contents = self.contents(scope, report, written, interfaces, seen_at).await?;
         contents.cost.wall_seconds = started.elapsed().as_secs_f64();
@@ -110,11 +111,11 @@ impl Builder {
         &self,
         scope: Scope,
         report: &Report,
-        (edges, totals): (super::write::Written, crate::catalog::Totals),
+        (edges, totals): (Written, Totals),
         interfaces: RecordBatch,
         seen_at: Timestamp,
     ) -> Result<Contents> {
-        let object_rows = coverage::objects(&scope.objects, &report.objects())?;
+        let object_rows = coverage::objects(&report.as_read(&scope.objects), &report.objects())?;
         let figures = report.figures();
         let mut refused_samples = figures.refused_samples;
         refused_samples.sort();
@@ -150,8 +151,13 @@ impl Builder {
     /// The rows of the interface file by `interfaces.sql`: a pass of its own over the objects.
     async fn query_interfaces(&self, window: &Window, objects: &[Object]) -> Result<RecordBatch> {
         // Its figures would count every record a second time.
-        let (context, plan) = self.plan("interfaces", window, objects.to_vec(), &Report::new(), false).await?;
+        let pass = Report::of_objects();
+        let (context, plan) = self.plan("interfaces", window, objects.to_vec(), &pass, false).await?;
         let batches: Vec<RecordBatch> = execute_stream(plan, context.task_ctx())?.try_collect().await?;
+        if let Some((object, _)) = objects.iter().zip(pass.as_read(objects)).find(|(first, second)| *first != second) {
+            let message = format!("object {} was overwritten while the digest was built", object.location);
+            return Err(Error::new(ErrorKind::Unavailable, message).with_hint("run it again"));
+        }
         let batches = batches.iter().map(|batch| conform(batch, &interfaces_schema())).collect::<Result<Vec<_>>>()?;
         Ok(concat_batches(&interfaces_schema(), &batches)?)
     }

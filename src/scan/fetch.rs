@@ -2,7 +2,7 @@
 
 use super::Options;
 use super::report::Report;
-use crate::error::{Context, ErrorKind, Result};
+use crate::error::{Context, Result};
 use crate::source::Object;
 use bytes::Bytes;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -75,8 +75,11 @@ impl Prefetch {
         u32::try_from(object.size / PERMIT_BYTES + 1).unwrap_or(u32::MAX).min(self.bytes_max)
     }
 
-    /// Fetches a body, once more if it ends early. The inner error is the reason for which the object has to be set
-    /// aside: too large, gone since it was listed, or cut short twice.
+    /// Fetches a body as it is now, once more if it ends early. The inner error is the reason for which the object has to
+    /// be set aside: too large, gone since it was listed, or cut short twice.
+    ///
+    /// What was overwritten since it was listed counts as it is read: `reports` then know its tag and its size; the
+    /// first counts the request, too. The room is that of the size that was listed.
     ///
     /// # Errors
     /// What the store says of a request that failed for another reason; the object is not at fault then.
@@ -85,35 +88,76 @@ impl Prefetch {
         store: &Arc<dyn ObjectStore>,
         object: &Object,
         room: Option<Room>,
-        report: &Report,
+        reports: &[&Report],
     ) -> Result<Result<Body, String>> {
+        let too_large = |size: u64| Ok(Err(format!("{size} bytes, more than scan.object_bytes_max")));
         if object.size > self.object_bytes_max {
-            return Ok(Err(format!("{} bytes, more than scan.object_bytes_max", object.size)));
+            return too_large(object.size);
         }
         let mut cut = String::new();
         for _ in 0..FETCHES {
-            match fetch_once(store, object, report).await {
-                Ok(Ok(bytes)) => return Ok(Ok(Body { bytes, room })),
-                Ok(Err(reason)) => cut = reason,
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    return Ok(Err("gone since it was listed".to_owned()));
-                }
-                Err(error) => return Err(error).context(|| format!("read object {}", object.location)),
+            let answer = match store.get(&object.location).await {
+                Err(object_store::Error::NotFound { .. }) => return Ok(Err("gone since it was listed".to_owned())),
+                answer => answer.context(|| format!("read object {}", object.location))?,
+            };
+            reports.iter().for_each(|report| report.found(object, &answer.meta));
+            if answer.meta.size > self.object_bytes_max {
+                return too_large(answer.meta.size);
             }
+            let size = answer.meta.size;
+            let body = answer.bytes().await;
+            if let Some(report) = reports.first() {
+                report.fetched(body.as_ref().map_or(0, |bytes| bytes.len() as u64));
+            }
+            cut = match body {
+                Ok(bytes) if bytes.len() as u64 == size => return Ok(Ok(Body { bytes, room })),
+                Ok(bytes) => format!("ends after {} of {size} bytes", bytes.len()),
+                Err(error) => format!("ends early: {error}"),
+            };
         }
         Ok(Err(format!("{cut}, fetched {FETCHES} times")))
     }
 }
 
-/// Fetches a body. The inner error says how it ended early; the outer one that the store gave none.
-async fn fetch_once(store: &Arc<dyn ObjectStore>, object: &Object, report: &Report) -> Result<Result<Bytes, String>> {
-    let answer = store.get(&object.location).await?;
-    let size = answer.meta.size;
-    let body = answer.bytes().await;
-    report.fetched(body.as_ref().map_or(0, |bytes| bytes.len() as u64));
-    Ok(match body {
-        Ok(bytes) if bytes.len() as u64 == size => Ok(bytes),
-        Ok(bytes) => Err(format!("ends after {} of {size} bytes", bytes.len())),
-        Err(error) => Err(format!("ends early: {error}")),
-    })
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::ObjectName;
+    use futures::executor::block_on;
+    use object_store::memory::InMemory;
+    use object_store::path::Path;
+
+    const NAME: &str = "123456789012_vpcflowlogs_us-east-1_fl-1_20261120T1205Z_ab12.log.gz";
+
+    /// Fetches an object of 4 bytes that is listed with this tag and size.
+    fn fetch(etag: Option<&str>, size: u64, object_bytes_max: u64) -> (Result<Body, String>, Object) {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let (location, name) = (Path::from(NAME), ObjectName::parse(NAME).unwrap());
+        block_on(store.put(&location, "body".into())).unwrap();
+        let object = Object { location, size, etag: etag.map(str::to_owned), name };
+        let report = Report::of_objects();
+        let prefetch = Prefetch::new(&Options { object_bytes_max, ..Options::default() });
+        let body = block_on(prefetch.fetch(&store, &object, None, &[&report])).unwrap();
+        let read = report.as_read(std::slice::from_ref(&object)).remove(0);
+        (body, read)
+    }
+
+    #[test]
+    fn what_was_overwritten_since_it_was_listed_has_the_tag_and_size_that_were_read() {
+        let (body, read) = fetch(Some("before"), 9, 100);
+        assert_eq!(body.unwrap().bytes, "body");
+        assert_eq!((read.etag.as_deref(), read.size), (Some("0"), 4));
+    }
+
+    #[test]
+    fn quotes_make_no_other_tag() {
+        let (_, read) = fetch(Some("\"0\""), 4, 100);
+        assert_eq!(read.etag.as_deref(), Some("\"0\""), "as it was listed");
+    }
+
+    #[test]
+    fn what_has_grown_too_large_since_it_was_listed_is_set_aside() {
+        let (body, _) = fetch(Some("before"), 1, 3);
+        assert_eq!(body.unwrap_err(), "4 bytes, more than scan.object_bytes_max");
+    }
 }

@@ -4,7 +4,7 @@ use super::fold::InterfaceFacts;
 use super::object::{Counts, Tally};
 use super::progress::Progress;
 use crate::source::{Listing, Object};
-use object_store::path::Path;
+use object_store::{ObjectMeta, path::Path};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -89,6 +89,8 @@ pub struct Place {
 struct Inner {
     figures: Figures,
     objects: BTreeMap<Path, Outcome>,
+    /// Tags and sizes as they were read of objects that were overwritten since they were listed.
+    overwritten: BTreeMap<Path, (Option<String>, u64)>,
     interfaces: Vec<InterfaceFacts>,
 }
 
@@ -121,6 +123,17 @@ impl Report {
         self.lock().objects.clone()
     }
 
+    /// `objects` as they were read: with the tag and the size of what a store gave where it is no longer what was
+    /// listed. Known only to a report that keeps the outcome of each object.
+    pub fn as_read(&self, objects: &[Object]) -> Vec<Object> {
+        let inner = self.lock();
+        let as_read = |object: &Object| match inner.overwritten.get(&object.location) {
+            Some((etag, size)) => Object { etag: etag.clone(), size: *size, ..object.clone() },
+            None => object.clone(),
+        };
+        objects.iter().map(as_read).collect()
+    }
+
     /// The interfaces that a fold observed, by account and interface; empty if the scan did not fold.
     pub fn take_interfaces(&self) -> Vec<InterfaceFacts> {
         std::mem::take(&mut self.lock().interfaces)
@@ -140,6 +153,22 @@ impl Report {
         figures.list_requests += listing.requests;
         let room = SAMPLES_MAX - figures.other_samples.len();
         figures.other_samples.extend(listing.other_samples.iter().take(room).cloned());
+    }
+
+    /// Compares what a store gives for an object with what it listed. Stores differ in the quotes around a tag.
+    pub(super) fn found(&self, object: &Object, now: &ObjectMeta) {
+        if !self.keep_objects {
+            return;
+        }
+        let tag = |etag: &Option<String>| etag.as_deref().map(|tag| tag.trim_matches('"').to_owned());
+        let is_same = now.size == object.size && (now.e_tag.is_none() || tag(&now.e_tag) == tag(&object.etag));
+        let overwritten = &mut self.lock().overwritten;
+        if is_same {
+            overwritten.remove(&object.location);
+        } else {
+            tracing::info!(object = %object.location, "overwritten since it was listed: it counts as it is now");
+            overwritten.insert(object.location.clone(), (now.e_tag.clone(), now.size));
+        }
     }
 
     pub(super) fn fetched(&self, bytes: u64) {

@@ -65,13 +65,14 @@ impl Shared {
     }
 
     /// Decodes an object with a reused inflater; returns how it ended. Damaged bytes are fetched once more: nothing of
-    /// them has reached the sink. Blocks, so it is for threads that may.
+    /// them has reached the sink. Blocks, so it is for threads that may. For `reports` see [`Prefetch::fetch`].
     pub(super) fn decode(
         &self,
         store: &Arc<dyn ObjectStore>,
         object: &Object,
         body: Body,
         sink: &mut impl object::Sink,
+        reports: &[&Report],
     ) -> Outcome {
         let pool = || self.inflaters.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut inflater = pool().pop().unwrap_or_default();
@@ -79,7 +80,7 @@ impl Shared {
         if let Err(reason) = &decoded
             && object::is_damage(reason)
         {
-            let again = self.prefetch.fetch(store, object, body.room, &self.report);
+            let again = self.prefetch.fetch(store, object, body.room, reports);
             decoded = match tokio::runtime::Handle::current().block_on(again) {
                 Ok(Ok(body)) => object::decode(&mut inflater, object, &body.bytes, &self.spec, sink)
                     .map_err(|reason| format!("{reason}; fetched {FETCHES} times")),
@@ -190,7 +191,7 @@ impl FileOpener for FlowOpener {
         let (store, shared) = (self.store.clone(), self.shared.clone());
         let fetched = {
             let object = object.clone();
-            async move { shared.prefetch.fetch(&store, &object, room, &shared.report).await }
+            async move { shared.prefetch.fetch(&store, &object, room, &[&shared.report]).await }
         };
         let (shared, schema, store) = (self.shared.clone(), self.schema.clone(), self.store.clone());
         let (columns, batch_rows) = (self.columns.clone(), self.batch_rows);
@@ -201,7 +202,7 @@ impl FileOpener for FlowOpener {
                     let send = |batch| sender.blocking_send(batch).is_ok();
                     match Rows::new(&schema, &columns, &object, batch_rows, send) {
                         Ok(mut rows) => {
-                            let outcome = shared.decode(&store, &object, body, &mut rows);
+                            let outcome = shared.decode(&store, &object, body, &mut rows, &[&shared.report]);
                             shared.report.ended(&object, outcome);
                             rows.finish();
                         }

@@ -48,5 +48,6 @@ aws.start()
 host, port = aws.get_host_and_port()
 metadata = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Metadata)
 threading.Thread(target=metadata.serve_forever, daemon=True).start()
-print(f"ready http://{host}:{port} http://127.0.0.1:{metadata.server_port}", flush=True)
+url, metadata_url = f"http://{host}:{port}", f"http://127.0.0.1:{metadata.server_port}"
+print(f"ready {url} us-east-1 AKIABASE basesecret - {metadata_url}", flush=True)
 sys.stdin.read()

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Starts an emulator of AWS (moto: S3, STS) and of the metadata services on free ports, for as long as stdin is open.
-# Prints `ready AWS_URL METADATA_URL`. Installs moto once, outside the clone; says why on stderr if it cannot.
+# Prints `ready AWS_URL REGION ACCESS_KEY SECRET_KEY - METADATA_URL`. Installs moto once, outside the clone; says why on
+# stderr if it cannot.
 set -euo pipefail
 version=5.2.5
 here="$(cd "$(dirname "$0")" && pwd)"

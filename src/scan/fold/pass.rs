@@ -96,7 +96,8 @@ impl Pass {
                 if job.windows.iter().all(|window| lock(&window.failed).is_some()) {
                     return None;
                 }
-                let body = self.shared.prefetch.fetch(&self.store, &job.object, Some(room), &self.shared.report).await;
+                let reports = job.reports(&self.shared);
+                let body = self.shared.prefetch.fetch(&self.store, &job.object, Some(room), &reports).await;
                 match body {
                     Ok(Ok(body)) => Some((job, body)),
                     Ok(Err(reason)) => {
@@ -140,7 +141,7 @@ impl Job {
         let mut dealer =
             Dealer { windows: self.windows.iter().map(|window| (&*window.fold, None)).collect(), current: 0 };
         let started = Instant::now();
-        let outcome = shared.decode(store, &self.object, body, &mut dealer);
+        let outcome = shared.decode(store, &self.object, body, &mut dealer, &self.reports(shared));
         shared.report.took(&self.object, started.elapsed());
         let counts: Vec<Counts> = dealer
             .windows
@@ -155,6 +156,11 @@ impl Job {
             })
             .collect();
         self.ended(shared, outcome, &counts);
+    }
+
+    /// The report of the pass, then those of the windows.
+    fn reports<'a>(&'a self, shared: &'a Shared) -> Vec<&'a Report> {
+        std::iter::once(&*shared.report).chain(self.windows.iter().map(|window| &*window.report)).collect()
     }
 
     /// Reports how the object ended, to each window with its own counts (none if nothing was read).

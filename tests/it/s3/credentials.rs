@@ -1,14 +1,15 @@
 //! Credentials from everywhere that AWS tools take them, each shown by whom STS takes the command for.
 
-use super::emulator::{emulator, run};
-use super::{Emulator, file};
+use super::file;
+use super::proxy::recorder;
+use super::server::{Server, emulator, run};
 use std::time::Instant;
 
 const OBJECT: &str = "AWSLogs/123456789012/vpcflowlogs/us-east-1/2026/11/20/\
                       123456789012_vpcflowlogs_us-east-1_fl-0123456789abcdef0_20261120T1205Z_0a1b2c3d.log.gz";
 
 /// Runs `check` on a bucket with one object and this environment; the identity that it tells.
-fn identity(aws: &Emulator, folder: &std::path::Path, environment: &[(&str, &str)], arguments: &[&str]) -> String {
+fn identity(aws: &Server, folder: &std::path::Path, environment: &[(&str, &str)], arguments: &[&str]) -> String {
     let bucket = aws.bucket();
     aws.put(&format!("{}/{OBJECT}", bucket.name()), b"version srcaddr\n");
     let mut command = aws.command(folder);
@@ -90,6 +91,39 @@ fn every_source_of_credentials_is_found() {
         let told = identity(aws, folder, environment, arguments);
         assert!(told.starts_with(&expected), "{what}: {told}");
     }
+}
+
+/// The emulator takes any external id, so the request itself is looked at.
+#[test]
+fn each_side_takes_on_its_own_role_with_what_its_owner_wants_to_be_told() {
+    let Some(aws) = emulator() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let bucket = aws.bucket();
+    aws.put(&format!("{}/{OBJECT}", bucket.name()), b"version srcaddr\n");
+    let (url, seen) = recorder(&aws.url);
+    let role = |name: &str| format!("arn:aws:iam::123456789012:role/{name}");
+    let mut command = aws.command_with_keys(folder.path());
+    command.args(["check", "--endpoint-url", &url]);
+    for (name, value) in [
+        ("AWS_ENDPOINT_URL", url.clone()),
+        ("FLOWDIFF__SOURCE__URL", format!("s3://{}", bucket.name())),
+        ("FLOWDIFF__SOURCE__ROLE", role("logs")),
+        ("FLOWDIFF__SOURCE__ROLE_EXTERNAL_ID", "them".to_owned()),
+        ("FLOWDIFF__SOURCE__ROLE_SESSION_NAME", "nightly".to_owned()),
+        ("FLOWDIFF__STORE__URL", format!("s3://{}/digests", bucket.name())),
+        ("FLOWDIFF__STORE__ROLE", role("digests")),
+    ] {
+        command.env(name, value);
+    }
+    let (checked, _) = run(&mut command, 0);
+    for (side, session) in [("source", "logs/nightly"), ("store", "digests/flowdiff")] {
+        let told = format!("{side} identity: arn:aws:sts::123456789012:assumed-role/{session}");
+        assert!(checked.contains(&told), "{told}: {checked}");
+    }
+    let asked: Vec<String> = seen.take().into_iter().filter(|head| head.contains("Action=AssumeRole")).collect();
+    let of = |role: &str| asked.iter().find(|head| head.contains(&format!("role%2F{role}"))).unwrap();
+    assert!(of("logs").contains("ExternalId=them") && of("logs").contains("RoleSessionName=nightly"), "{asked:?}");
+    assert!(!of("digests").contains("ExternalId"), "{asked:?}");
 }
 
 /// Without a metadata service that answers, as on a laptop.

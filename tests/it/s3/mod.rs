@@ -1,69 +1,87 @@
-//! flowdiff on S3, against an emulator of AWS: the whole way from objects to a diff, writers that race, a writer that
-//! is killed, faults on the wire, and credentials from everywhere.
+//! flowdiff on S3, against an emulator of AWS and a real server: the whole way from objects to a diff, writers that
+//! race, a writer that is killed, faults on the wire, what goes out on it, and credentials from everywhere.
 
 mod credentials;
-mod emulator;
 mod faults;
 mod proxy;
+mod server;
+mod signatures;
+mod wire;
 
-pub use emulator::{emulator, say};
+pub use server::{emulator, garage, say};
 
-use emulator::{Emulator, run};
 use flowdiff::aws::Bucket;
 use object_store::path::Path as Key;
 use object_store::{ObjectStore, ObjectStoreExt};
 use proxy::{Fate, proxy};
+use server::{Server, run};
 use std::path::Path;
 use std::sync::mpsc;
 
 const BEFORE: &str = "2026-11-20T12:00Z/PT1H";
 const AFTER: &str = "2026-11-20T13:00Z/PT1H";
 
-/// A test's own bucket with the demo's logs below `archive/`, and a folder with the same.
+/// The demo's logs below `archive/` of a place in a bucket that a test has to itself, and a folder with the same.
 struct Logs {
-    aws: &'static Emulator,
+    server: &'static Server,
     bucket: Bucket,
+    root: String,
     folder: tempfile::TempDir,
 }
 
 impl Logs {
     /// `None` where there is no emulator, which has been said.
     async fn put() -> Option<Logs> {
-        let aws = emulator()?;
+        Some(Logs::put_on(emulator()?).await)
+    }
+
+    async fn put_on(server: &'static Server) -> Logs {
         let folder = tempfile::tempdir().unwrap();
-        run(aws.command(folder.path()).arg("demo"), 0);
-        let bucket = aws.bucket();
-        let logs = folder.path().join("flowdiff-demo/logs");
-        let local = object_store::local::LocalFileSystem::new_with_prefix(&logs).unwrap();
+        run(server.command(folder.path()).arg("demo"), 0);
+        let logs = Logs { server, bucket: server.bucket(), root: uuid::Uuid::new_v4().to_string(), folder };
+        let here = logs.folder.path().join("flowdiff-demo/logs");
+        let local = object_store::local::LocalFileSystem::new_with_prefix(&here).unwrap();
         let keys: Vec<_> = futures::TryStreamExt::try_collect(local.list(None)).await.unwrap();
         for object_store::ObjectMeta { location, .. } in keys {
             let body = local.get(&location).await.unwrap().bytes().await.unwrap();
-            bucket.put(&Key::from(format!("archive/{location}")), body.into()).await.unwrap();
+            logs.bucket.put(&logs.key(&format!("archive/{location}")), body.into()).await.unwrap();
         }
-        Some(Logs { aws, bucket, folder })
+        logs
+    }
+
+    fn key(&self, key: &str) -> Key {
+        Key::from(format!("{}/{key}", self.root))
     }
 
     fn url(&self, prefix: &str) -> String {
-        format!("s3://{}/{prefix}", self.bucket.name())
+        format!("s3://{}/{}/{prefix}", self.bucket.name(), self.root)
     }
 
     /// A command on these logs and a store in the same bucket.
     fn command(&self, arguments: &[&str]) -> assert_cmd::Command {
-        let mut command = self.aws.command_with_keys(self.folder.path());
+        let mut command = self.server.command_with_keys(self.folder.path());
         command.args(arguments).args(["--source", &self.url("archive"), "--store", &self.url("digests")]);
+        command
+    }
+
+    /// The same through a proxy, with little patience.
+    fn through(&self, judge: impl Fn(&str) -> Fate + Send + Sync + 'static, arguments: &[&str]) -> assert_cmd::Command {
+        let mut command = self.command(arguments);
+        command.args(["--endpoint-url", &proxy(&self.server.url, judge)]);
+        command.env("FLOWDIFF__AWS__STALL_TIMEOUT", "1s").env("FLOWDIFF__AWS__BACKOFF_MAX", "1s");
         command
     }
 
     /// A command on the demo's own folders.
     fn local(&self, arguments: &[&str]) -> assert_cmd::Command {
-        let mut command = self.aws.command(self.folder.path());
+        let mut command = self.server.command(self.folder.path());
         let store = ["--source", "flowdiff-demo/logs", "--store", "flowdiff-demo/digests"];
         command.args(arguments).args(store);
         command
     }
 
     async fn keys(&self, ending: &str) -> Vec<String> {
-        let metas = self.bucket.list(Some(&Key::from("digests")));
+        let metas = self.bucket.list(Some(&self.key("digests")));
         let metas: Vec<_> = futures::TryStreamExt::try_collect(metas).await.unwrap();
         metas.into_iter().map(|meta| meta.location.to_string()).filter(|key| key.ends_with(ending)).collect()
     }
@@ -79,6 +97,23 @@ async fn a_bucket_gives_what_a_folder_gives() {
     let (_, told) = run(&mut logs.command(&["digest", AFTER]), 0);
     let requests = estimate.lines().find_map(|line| line.strip_prefix("requests ")).unwrap();
     assert!(told.contains(&format!("S3: {requests}, 1 DELETE requests")), "{estimate}{told}");
+    answers_as_the_folder(&logs);
+    let (nothing, _) = run(&mut logs.command(&["digest", "2025-01-01T00:00Z/PT1H", "--dry-run"]), 0);
+    assert!(nothing.contains("objects 0\n"), "{nothing}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_of_a_real_server_gives_what_a_folder_gives() {
+    let Some(garage) = garage() else { return };
+    let logs = Logs::put_on(garage).await;
+    for window in [BEFORE, AFTER] {
+        run(&mut logs.command(&["digest", window, "--single-writer"]), 0);
+    }
+    answers_as_the_folder(&logs);
+}
+
+/// Whether diffs, edges and SQL over both published hours say what they say over the folder.
+fn answers_as_the_folder(logs: &Logs) {
     for arguments in [
         &["diff", BEFORE, AFTER, "--format", "csv"][..],
         &["diff", BEFORE, AFTER, "--by", "link", "--format", "csv"],
@@ -91,8 +126,6 @@ async fn a_bucket_gives_what_a_folder_gives() {
         assert_eq!(there, here, "{arguments:?}");
         assert!(told.contains(" LIST, ") && told.contains("about $"), "{told}");
     }
-    let (nothing, _) = run(&mut logs.command(&["digest", "2025-01-01T00:00Z/PT1H", "--dry-run"]), 0);
-    assert!(nothing.contains("objects 0\n"), "{nothing}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,10 +151,10 @@ async fn racing_writers_publish_one_manifest_for_each_window() {
 async fn a_writer_killed_before_its_manifest_has_published_nothing() {
     let Some(logs) = Logs::put().await else { return };
     let (reached, waits) = mpsc::channel();
-    let url = proxy(&logs.aws.url, move |line| {
-        if line.starts_with("PUT ") && line.contains("/00000001.json") {
+    let url = proxy(&logs.server.url, move |head| {
+        if head.starts_with("PUT ") && head.contains("/00000001.json") {
             reached.send(()).unwrap();
-            return Fate::Held;
+            return Fate::Held(Vec::new());
         }
         Fate::Forwarded
     });
@@ -150,19 +183,29 @@ async fn a_writer_killed_before_its_manifest_has_published_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_ignores_conditions_takes_one_writer_who_says_so() {
-    let Some(logs) = Logs::put().await else { return };
-    let url = proxy(&logs.aws.url, |_| Fate::Unconditional);
-    let digest = |extra: &[&str]| {
-        let mut command = logs.command(&["digest", BEFORE, "--endpoint-url", &url]);
-        command.args(extra);
+    if let Some(logs) = Logs::put().await {
+        let url = proxy(&logs.server.url, |_| Fate::Unconditional);
+        takes_one_writer_who_says_so(&logs, &url).await;
+    }
+    if let Some(garage) = garage() {
+        takes_one_writer_who_says_so(&Logs::put_on(garage).await, &garage.url).await;
+    }
+}
+
+async fn takes_one_writer_who_says_so(logs: &Logs, url: &str) {
+    let command = |arguments: &[&str]| {
+        let mut command = logs.command(arguments);
+        command.args(["--endpoint-url", url]);
         command
     };
-    let (_, told) = run(&mut digest(&[]), 4);
+    let (_, told) = run(&mut command(&["digest", BEFORE]), 4);
     assert!(told.contains("put-if-absent") && told.contains("--single-writer"), "{told}");
     assert!(logs.keys("").await.is_empty(), "nothing is written, and the probe is gone");
-    run(&mut digest(&["--single-writer"]), 0);
-    let (checked, _) = run(&mut logs.command(&["check", "--endpoint-url", &url]), 2);
-    assert!(checked.contains("ignores put-if-absent"), "{checked}");
+    let (checked, _) = run(&mut command(&["check"]), 2);
+    assert!(checked.contains("ignores put-if-absent") && checked.contains("--single-writer"), "{checked}");
+    run(&mut command(&["digest", BEFORE, "--single-writer"]), 0);
+    let (checked, _) = run(&mut command(&["check", "--single-writer"]), 0);
+    assert!(checked.contains("one writer; 1 windows published"), "{checked}");
 }
 
 #[test]

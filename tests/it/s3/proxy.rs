@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// What happens to a request.
 pub enum Fate {
@@ -10,13 +10,14 @@ pub enum Fate {
     Forwarded,
     /// It goes to S3 without its condition.
     Unconditional,
-    /// It never gets an answer.
-    Held,
+    /// It gets these bytes, and then silence.
+    Held(Vec<u8>),
     /// It gets these bytes for an answer, and the connection ends.
     Answered(Vec<u8>),
 }
 
-/// Starts a proxy before `server` (`http://host:port`); `judge` sees the first line of each request. Returns its URL.
+/// Starts a proxy before `server` (`http://host:port`); `judge` sees the head of each request, its first line first.
+/// Returns its URL.
 pub fn proxy(server: &str, judge: impl Fn(&str) -> Fate + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -28,6 +29,32 @@ pub fn proxy(server: &str, judge: impl Fn(&str) -> Fate + Send + Sync + 'static)
         }
     });
     url
+}
+
+/// The heads of requests, with such a body as came with them.
+#[derive(Clone, Default)]
+pub struct Seen(Arc<Mutex<Vec<String>>>);
+
+impl Seen {
+    pub fn add(&self, head: &str) {
+        self.0.lock().unwrap().push(head.to_owned());
+    }
+
+    /// What was seen since this was last asked.
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+/// A proxy that forwards everything; returns its URL and what it sees.
+pub fn recorder(server: &str) -> (String, Seen) {
+    let seen = Seen::default();
+    let sees = seen.clone();
+    let url = proxy(server, move |head| {
+        sees.add(head);
+        Fate::Forwarded
+    });
+    (url, seen)
 }
 
 fn serve(mut client: TcpStream, server: &str, judge: &dyn Fn(&str) -> Fate) -> Option<()> {
@@ -42,13 +69,16 @@ fn serve(mut client: TcpStream, server: &str, judge: &dyn Fn(&str) -> Fate) -> O
         let read = client.read(&mut buffer).ok().filter(|read| *read > 0)?;
         let mut chunk = buffer[..read].to_vec();
         // The client writes the head of a request at once.
-        if let Some(line) = first_line(&chunk) {
-            match judge(&line) {
+        if begins_request(&chunk) {
+            match judge(&String::from_utf8_lossy(&chunk)) {
                 Fate::Forwarded => {}
                 Fate::Unconditional => without_condition(&mut chunk),
-                Fate::Held => loop {
-                    std::thread::park();
-                },
+                Fate::Held(bytes) => {
+                    client.write_all(&bytes).ok()?;
+                    loop {
+                        std::thread::park();
+                    }
+                }
                 Fate::Answered(bytes) => {
                     client.write_all(&bytes).ok()?;
                     client.shutdown(Shutdown::Both).ok()?;
@@ -60,10 +90,9 @@ fn serve(mut client: TcpStream, server: &str, judge: &dyn Fn(&str) -> Fate) -> O
     }
 }
 
-fn first_line(chunk: &[u8]) -> Option<String> {
-    let end = chunk.windows(2).position(|pair| pair == b"\r\n")?;
-    let line = std::str::from_utf8(&chunk[..end]).ok()?;
-    line.ends_with(" HTTP/1.1").then(|| line.to_owned())
+fn begins_request(chunk: &[u8]) -> bool {
+    let end = chunk.windows(2).position(|pair| pair == b"\r\n");
+    end.is_some_and(|end| chunk[..end].ends_with(b" HTTP/1.1"))
 }
 
 fn without_condition(chunk: &mut [u8]) {
@@ -80,4 +109,10 @@ pub fn answer(status: &str, length: usize, body: &[u8]) -> Vec<u8> {
          connection: close\r\n\r\n"
     );
     [head.as_bytes(), body].concat()
+}
+
+/// An answer of S3 that refuses.
+pub fn refusal(status: &str, code: &str, rest: &str) -> Fate {
+    let body = format!("<Error><Code>{code}</Code>{rest}</Error>");
+    Fate::Answered(answer(status, body.len(), body.as_bytes()))
 }
