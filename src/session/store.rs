@@ -63,7 +63,7 @@ impl From<Location> for Source {
 
 impl From<Location> for Catalog {
     fn from(Location { store, root, url, bucket: _ }: Location) -> Self {
-        Catalog { store, root, url }
+        Catalog::new(store, root, url)
     }
 }
 

@@ -35,7 +35,7 @@ impl Place {
     /// The same place, through a store with a fault.
     fn with(&self, fault: Fault) -> Catalog {
         let store = FaultyStore::new(self.store.clone(), fault);
-        Catalog { store: Arc::new(store), ..self.catalog.clone() }
+        Catalog::new(Arc::new(store), self.catalog.root.clone(), self.catalog.url.as_str())
     }
 
     async fn keys(&self) -> Vec<String> {
