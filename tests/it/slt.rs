@@ -109,6 +109,7 @@ fn schema(table: &str) -> Option<SchemaRef> {
         "edges" | "interfaces" | "objects" => {
             let time = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
             fields.extend(["window_start", "window_stop"].map(|name| Field::new(name, time.clone(), true)));
+            fields.push(Field::new("window_width", DataType::Int64, true));
         }
         "before" | "after" => fields.push(Field::new("observed", DataType::Boolean, true)),
         _ => {}
