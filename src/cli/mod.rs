@@ -18,7 +18,7 @@ pub use failure::{is_broken_pipe, print_error};
 
 use crate::error::{Context, Error, Result};
 use crate::scan::Report;
-use crate::session::{Params, queries};
+use crate::session::{Params, Query, queries};
 use crate::window::{Window, format_time, parse_time};
 use args::{Command, ConfigCommand, DiffArgs, Global, SqlArgs};
 use clap::CommandFactory;
@@ -170,7 +170,8 @@ async fn sql_command(setup: &Setup, args: SqlArgs) -> Result<u8> {
 
 fn list_queries(setup: &Setup) -> Result<()> {
     let mut text = String::new();
-    for query in queries::list(setup.config().queries.dir.as_deref())? {
+    let queries = queries::list(setup.config().queries.dir.as_deref())?;
+    for query in queries.into_iter().filter(Query::is_question) {
         text += &format!("{:<20} {}\n", query.name, query.summary);
         for param in &query.params {
             text += &format!("{:<20}   --param {param}\n", "");
