@@ -12,6 +12,7 @@ mod publish;
 mod rules;
 mod table;
 
+pub use layout::DIGESTS;
 pub use manifest::{Cost, Coverage, FORMAT_VERSION, FileKind, Manifest, PublishedFile, Rules, State, Totals};
 pub use publish::{Draft, DraftFile};
 pub use table::{read_file, register};

@@ -108,8 +108,8 @@ async fn racing_writers_publish_one_manifest_for_each_window() {
         })
         .collect();
     writers.into_iter().for_each(|writer| drop(writer.join().unwrap()));
-    assert_eq!(logs.keys("/00000001.json").await.len(), 3);
-    assert_eq!(logs.keys("/00000002.json").await.len(), 0);
+    assert_eq!(logs.keys("/_00000001.json").await.len(), 3);
+    assert_eq!(logs.keys("/_00000002.json").await.len(), 0);
     let (there, _) = run(&mut logs.command(&["edges", BEFORE, "--no-build"]), 0);
     assert_eq!(there, run(&mut logs.local(&["edges", BEFORE]), 0).0);
 }
@@ -119,7 +119,7 @@ async fn a_writer_killed_before_its_manifest_has_published_nothing() {
     let Some(logs) = Logs::put().await else { return };
     let (reached, waits) = mpsc::channel();
     let url = proxy(&logs.aws.url, move |line| {
-        if line.starts_with("PUT ") && line.contains("/00000001.json") {
+        if line.starts_with("PUT ") && line.contains("/_00000001.json") {
             reached.send(()).unwrap();
             return Fate::Held;
         }

@@ -2,7 +2,7 @@
 //! folder, S3 as an emulator has it, and a real S3 where `FLOWDIFF_TEST_S3_URL` (`s3://bucket/prefix`, with the usual
 //! `AWS_*` variables) names a bucket.
 
-mod digest;
+pub(crate) mod digest;
 mod store;
 mod tables;
 
@@ -220,7 +220,7 @@ async fn an_unreadable_manifest_is_named(place: Place) {
         (5, good.replace("\"version\":1", "\"version\":5").replace("00000001-", "../x"), "three files"),
         (6, good.replace("\"totals\"", "\"sums\""), "cannot be read"),
     ] {
-        let path = Path::from(edges.as_ref().rsplit_once('/').unwrap().0).join(format!("{version:08}.json"));
+        let path = Path::from(edges.as_ref().rsplit_once('/').unwrap().0).join(format!("_{version:08}.json"));
         place.catalog.store.put(&path, text.into()).await.unwrap();
         for error in [
             place.catalog.latest(&manifest.window().unwrap()).await.unwrap_err(),
