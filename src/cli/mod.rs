@@ -11,6 +11,7 @@ mod output;
 mod progress;
 mod prompt;
 mod runtime;
+mod scripts;
 mod setup;
 
 pub use args::Args;
@@ -130,6 +131,8 @@ async fn dispatch(setup: &Setup, command: Command) -> Result<u8> {
         Command::Explain(explain) => explain::run(setup, explain).await?,
         Command::Check => return check::run(setup).await,
         Command::IamPolicy => setup.print(&iam_policy::policy(setup)?)?,
+        Command::DuckdbInit => setup.print(&scripts::duckdb(setup)?)?,
+        Command::AthenaDdl { since } => setup.print(&scripts::athena(setup, since.as_deref())?)?,
         // Answered before there were settings.
         Command::Completions { .. } | Command::Man { .. } => {}
     }
