@@ -20,7 +20,7 @@ const EDGES: u64 = 200_000;
 fn diffs(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let catalog = Catalog::new(Arc::new(InMemory::new()), object_store::path::Path::default(), "memory");
-    let pair = runtime.block_on(edges::publish_pair(&catalog, EDGES));
+    let pair = runtime.block_on(edges::publish_hours(&catalog, EDGES, 2));
     let session = Session::new(&session::Options { threads: 1, ..session::Options::default() }).unwrap();
     let mut group = criterion.benchmark_group("diff");
     group.sample_size(10).throughput(Throughput::Elements(2 * EDGES));

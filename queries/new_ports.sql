@@ -1,6 +1,7 @@
--- new_ports: ports that a host serves in some windows and did not serve in earlier ones.
+-- new_ports: ports that a host serves in some windows and did not serve in earlier ones, or never before.
 -- reads:   edges (srcaddr, dstaddr, srcport, dstport, protocol, action, first_seen, window_start, window_stop)
--- params:  $before_start, $before_stop, $window_start, $window_stop  timestamp, UTC, half-open
+-- params:  $window_start, $window_stop, $before_stop  timestamp, UTC, half-open;  $before_start  timestamp, default
+--          1970-01-01, all of the history;  $limit  count, default 1000
 -- returns: server, port, protocol, service, clients (distinct addresses), first_seen; one row per port that is new.
 --          Accepted traffic only; a host without any record in the earlier windows is new as a whole
 -- order:   server, port, protocol
@@ -24,3 +25,4 @@ WHERE window_start >= $window_start AND window_stop <= $window_stop
   )
 GROUP BY server, port, protocol
 ORDER BY server, port, protocol
+LIMIT $limit

@@ -1,10 +1,12 @@
-//! Makes two digests of many edges that differ by 1 % each way, always the same for the same number.
+//! Makes digests of many edges, hour by hour, always the same for the same numbers: the first two differ by 1 % each way,
+//! each later one has 1 % of new edges.
 
 #[path = "../../tests/it/diff/published.rs"]
 mod published;
 #[path = "../../tests/it/random.rs"]
 mod random;
 
+use chrono::{DateTime, TimeDelta};
 use datafusion::arrow::array::{
     ArrayRef, Int64Array, RecordBatch, StringViewArray, StringViewBuilder, TimestampMillisecondArray, UInt8Array,
     UInt16Array, new_null_array,
@@ -12,39 +14,43 @@ use datafusion::arrow::array::{
 use datafusion::arrow::datatypes::SchemaRef;
 use flowdiff::catalog::{Catalog, Manifest, State};
 use flowdiff::flow;
+use flowdiff::window::Window;
 use published::{Contents, publish};
 use random::Random;
 use std::sync::Arc;
-
-/// The windows of the two digests.
-pub const WINDOWS: [&str; 2] = ["2026-11-20T12:00Z/PT1H", "2026-11-20T13:00Z/PT1H"];
 
 const START_MILLIS: i64 = 1_795_176_000_000;
 const HOUR_MILLIS: i64 = 3_600_000;
 const EDGES_PER_INTERFACE: u64 = 2_000;
 const ACCOUNTS: u64 = 4;
 
-/// Publishes the two digests, of about `edges` edges each.
-pub async fn publish_pair(catalog: &Catalog, edges: u64) -> Vec<Manifest> {
+/// The window of a digest, by its number.
+pub fn window(number: usize) -> Window {
+    let start = DateTime::from_timestamp_millis(START_MILLIS + number as i64 * HOUR_MILLIS).unwrap();
+    Window::new(start, start + TimeDelta::hours(1)).unwrap()
+}
+
+/// Publishes so many digests, of about `edges` edges each.
+pub async fn publish_hours(catalog: &Catalog, edges: u64, digests: usize) -> Vec<Manifest> {
     let interfaces = edges.div_ceil(EDGES_PER_INTERFACE);
     let mut manifests = Vec::new();
-    for (side, window) in WINDOWS.into_iter().enumerate() {
+    for number in 0..digests {
         let contents = Contents {
-            edges: (0..interfaces).map(|interface| edges_of(interface, side)),
+            edges: (0..interfaces).map(|interface| edges_of(interface, number, digests)),
             interfaces: interface_rows(interfaces),
             objects: RecordBatch::new_empty(flow::objects_schema()),
             state: State::Final,
             silent_flow_logs: vec![],
             row_group_rows: 131_072,
         };
-        manifests.push(publish(catalog, window, contents).await);
+        manifests.push(publish(catalog, &window(number).to_string(), contents).await);
     }
     manifests
 }
 
-/// The edges of one interface on one side: what it serves to clients, and what it asks of servers. An edge is on both
-/// sides but for one in a hundred that is only on the first, and one that is only on the second.
-fn edges_of(interface: u64, side: usize) -> RecordBatch {
+/// The edges of one interface in one digest: what it serves to clients, and what it asks of servers. An edge is in all of
+/// them but for one in a hundred that is only in the first, and one for each later digest that begins there.
+fn edges_of(interface: u64, number: usize, digests: usize) -> RecordBatch {
     let mut random = Random(interface);
     let own = private_address(interface);
     let mut edges: Vec<_> = (0..EDGES_PER_INTERFACE + EDGES_PER_INTERFACE / 100)
@@ -65,14 +71,18 @@ fn edges_of(interface: u64, side: usize) -> RecordBatch {
             };
             let chance = random.below(101);
             let flows = 1 + random.below(60) as i64;
-            let bytes = flows * (60 + random.below(20_000) as i64) * if chance == 2 && side == 1 { 50 } else { 1 };
+            let bytes = flows * (60 + random.below(20_000) as i64) * if chance == 2 && number == 1 { 50 } else { 1 };
             let first = random.below(3_000_000) as i64 / 1000 * 1000;
             ((source, destination, ports.0 as u16, ports.1 as u16, protocol, action), (chance, flows, bytes, first))
         })
         .collect();
     edges.sort_unstable();
     edges.dedup_by(|a, b| a.0 == b.0);
-    edges.retain(|(_, (chance, ..))| *chance != if side == 0 { 0 } else { 1 });
+    edges.retain(|(_, (chance, ..))| match *chance as usize {
+        0 => number >= 1,
+        1 => number == 0,
+        chance => number >= chance || chance >= digests,
+    });
     let account = format!("{:012}", 111_111_111_111 * (1 + account_of(interface)));
     let id = interface_id(interface);
     let text = |pick: &dyn Fn(usize) -> String| -> ArrayRef {
@@ -82,7 +92,7 @@ fn edges_of(interface: u64, side: usize) -> RecordBatch {
     };
     let measure = |pick: &dyn Fn(usize) -> i64| Int64Array::from_iter_values((0..edges.len()).map(pick));
     let time = |pick: &dyn Fn(usize) -> i64| -> ArrayRef {
-        let begin = START_MILLIS + side as i64 * HOUR_MILLIS;
+        let begin = START_MILLIS + number as i64 * HOUR_MILLIS;
         let values = (0..edges.len()).map(|row| begin + pick(row));
         Arc::new(TimestampMillisecondArray::from_iter_values(values).with_timezone("UTC"))
     };

@@ -1,5 +1,6 @@
-//! Measures a diff at scale. `write DIR EDGES` publishes two digests of so many edges that differ by 1 % each way;
-//! `run DIR [THREADS] [GRAIN]` compares them and counts the rows by change. `benches/README.md` has figures.
+//! Measures at scale. `write DIR EDGES [DIGESTS]` publishes hours of so many edges, two of them unless told: these differ
+//! by 1 % each way, and each later one has 1 % of new edges. `run DIR [THREADS] [GRAIN]` compares the first two and counts
+//! the rows by change; queries over all are run by `flowdiff` itself. `benches/README.md` has figures.
 
 #![allow(clippy::unwrap_used)]
 
@@ -11,7 +12,6 @@ use flowdiff::Timestamp;
 use flowdiff::catalog::{Catalog, Manifest};
 use flowdiff::diff::{Grain, Options, diff};
 use flowdiff::session::{self, Session};
-use flowdiff::window::Window;
 use futures::TryStreamExt;
 use object_store::local::LocalFileSystem;
 use std::collections::BTreeMap;
@@ -24,13 +24,14 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
-        ["write", folder, edges] => write(folder, edges.parse().unwrap()),
+        ["write", folder, edges] => write(folder, edges.parse().unwrap(), 2),
+        ["write", folder, edges, digests] => write(folder, edges.parse().unwrap(), digests.parse().unwrap()),
         ["run", folder, ref rest @ ..] => {
             let threads = rest.first().map_or(0, |threads| threads.parse().unwrap());
             let by = rest.get(1).map_or(Grain::Edge, |by| Grain::from_str(by, true).unwrap());
             run(folder, threads, by);
         }
-        _ => panic!("usage: diff_scale write DIR EDGES | run DIR [THREADS] [GRAIN]"),
+        _ => panic!("usage: diff_scale write DIR EDGES [DIGESTS] | run DIR [THREADS] [GRAIN]"),
     }
 }
 
@@ -40,9 +41,9 @@ fn catalog(folder: &str) -> Catalog {
 }
 
 #[tokio::main]
-async fn write(folder: &str, edges: u64) {
+async fn write(folder: &str, edges: u64, digests: usize) {
     std::fs::create_dir_all(folder).unwrap();
-    for manifest in edges::publish_pair(&catalog(folder), edges).await {
+    for manifest in edges::publish_hours(&catalog(folder), edges, digests).await {
         println!("{}: {} edges", manifest.window().unwrap(), manifest.totals.edges);
     }
 }
@@ -56,10 +57,9 @@ fn run(folder: &str, threads: usize, by: Grain) {
         let catalog = catalog(folder);
         let session = Session::new(&session::Options { threads, ..session::Options::default() }).unwrap();
         let now: Timestamp = "2026-11-21T00:00:00Z".parse().unwrap();
-        let latest = async |window: &str| -> Manifest {
-            catalog.latest(&Window::parse(window, now).unwrap()).await.unwrap().unwrap()
-        };
-        let (before, after) = (latest(edges::WINDOWS[0]).await, latest(edges::WINDOWS[1]).await);
+        let latest =
+            async |number: usize| -> Manifest { catalog.latest(&edges::window(number)).await.unwrap().unwrap() };
+        let (before, after) = (latest(0).await, latest(1).await);
         let options = Options { by, ..Options::default() };
         let mut rows = diff(&session, &catalog, &before, &after, &options, now).await.unwrap();
         let mut counts: BTreeMap<String, u64> = BTreeMap::new();

@@ -67,16 +67,26 @@ impl Catalog {
         self.manifests(newest.into_iter().filter(|(window, _)| within(window))).await
     }
 
-    /// One version of a window's digest.
+    /// One version of a window's digest; one that was read before is not read again.
     ///
     /// # Errors
     /// `NotFound` if it is not published; `Data` if the manifest cannot be read or speaks of something else.
     pub async fn manifest(&self, window: &Window, version: u64) -> Result<Manifest> {
-        let path = layout::manifest_path(&self.root, window, version)?;
-        match self.read_manifest(&path, window, version).await? {
-            Some(manifest) => Ok(manifest),
-            None => Err(Error::not_found(format!("no version {version} of window {window} in {}", self.url))),
+        if let Some(manifest) = self.cache.get(window, version) {
+            return Ok(manifest);
         }
+        // In a task of its own: a reader that nobody polls must not hold the turn that others wait for.
+        let (catalog, window) = (self.clone(), *window);
+        let read = tokio::spawn(async move {
+            let _turn = catalog.cache.turn(&window).lock().await;
+            if let Some(manifest) = catalog.cache.get(&window, version) {
+                return Ok(manifest);
+            }
+            let path = layout::manifest_path(&catalog.root, &window, version)?;
+            let found = catalog.read_manifest(&path, &window, version).await?;
+            found.ok_or_else(|| Error::not_found(format!("no version {version} of window {window} in {}", catalog.url)))
+        });
+        read.await.map_err(|error| Error::internal("the read of a manifest broke off").with_source(error))?
     }
 
     /// The error for a window that is not published: it names the nearest ones that are.
@@ -165,7 +175,7 @@ impl Catalog {
 
     /// Reads the manifest at `path` if there is one.
     pub(super) async fn read_manifest(&self, path: &Path, window: &Window, version: u64) -> Result<Option<Manifest>> {
-        let Some(manifest) = self.read_json::<Manifest>(path, "manifest").await? else {
+        let Some((manifest, bytes)) = self.read_json::<Manifest>(path, "manifest").await? else {
             return Ok(None);
         };
         let is_ours = |kind| {
@@ -177,13 +187,16 @@ impl Catalog {
             () if manifest.files.len() != FileKind::ALL.len() || !FileKind::ALL.into_iter().all(is_ours) => {
                 "does not name the three files of its version"
             }
-            () => return Ok(Some(manifest)),
+            () => {
+                self.cache.insert(window, &manifest, bytes);
+                return Ok(Some(manifest));
+            }
         };
         Err(self.unreadable(path, "manifest", found))
     }
 
-    /// Reads a JSON file of the store, if it exists, once its format version is known to be ours.
-    pub(super) async fn read_json<T: DeserializeOwned>(&self, path: &Path, what: &str) -> Result<Option<T>> {
+    /// Reads a JSON file of the store and its size, if it exists, once its format version is known to be ours.
+    pub(super) async fn read_json<T: DeserializeOwned>(&self, path: &Path, what: &str) -> Result<Option<(T, u64)>> {
         #[derive(Deserialize)]
         struct Format {
             format_version: u32,
@@ -206,7 +219,7 @@ impl Catalog {
             return Err(self.unreadable(path, what, &found).with_hint("use the flowdiff that wrote it"));
         }
         serde_json::from_slice(&bytes)
-            .map(Some)
+            .map(|value| Some((value, bytes.len() as u64)))
             .map_err(|error| self.unreadable(path, what, "cannot be read").with_source(error))
     }
 

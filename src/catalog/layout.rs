@@ -3,9 +3,12 @@
 //! ```text
 //! v1/store.json                                                            the rules of the store
 //! v1/digests/date=2026-11-20/start=20261120T1200Z/stop=20261120T1300Z/     the folder of a window
-//!     00000001.json                                                        manifest of version 1
+//!     _00000001.json                                                       manifest of version 1
 //!     00000001-0123456789abcdef.edges.parquet                              a file of it, by the start of its checksum
 //! ```
+//! The underscore hides manifests from tools of Hive's kind (Athena, Spark), which read every file of a folder as a part of
+//! the table and fail on the first that is no Parquet.
+//!
 //! The date is that of the window's start. A key is read back only if it is exactly what would be written: whatever
 //! else lies in the store is no part of the catalog.
 
@@ -18,6 +21,8 @@ use object_store::path::Path;
 
 /// Folder of the format version.
 const FORMAT: &str = "v1";
+/// Folder of all digests, for tools that find them without us.
+pub const DIGESTS: &str = "v1/digests";
 /// How many hexadecimal digits of a file's checksum its name carries.
 const CHECKSUM_DIGITS: usize = 16;
 const DATE: &str = "%Y-%m-%d";
@@ -55,7 +60,7 @@ pub(super) fn probe_path(root: &Path, id: &str) -> Path {
 
 /// Folder of all digests.
 pub(super) fn digests_path(root: &Path) -> Path {
-    root.clone().join(FORMAT).join("digests")
+    DIGESTS.split('/').fold(root.clone(), |path, part| path.join(part))
 }
 
 /// Reads the date of a folder directly in [`digests_path`].
@@ -121,12 +126,12 @@ impl std::fmt::Display for FileName {
 }
 
 fn manifest_name(version: u64) -> String {
-    format!("{version:08}.json")
+    format!("_{version:08}.json")
 }
 
 fn parse_name(name: &str) -> Option<Entry> {
     match name.strip_suffix(".json") {
-        Some(version) => parse_version(version).map(Entry::Manifest),
+        Some(stem) => parse_version(stem.strip_prefix('_')?).map(Entry::Manifest),
         None => FileName::parse(name).map(Entry::File),
     }
 }
@@ -175,7 +180,7 @@ mod tests {
     fn paths_are_as_documented() {
         let root = Path::from("a/b");
         let hour = window("2026-11-20T12");
-        assert_eq!(manifest_path(&root, &hour, 1).unwrap().as_ref(), format!("{FOLDER}/00000001.json"));
+        assert_eq!(manifest_path(&root, &hour, 1).unwrap().as_ref(), format!("{FOLDER}/_00000001.json"));
         let name = FileName::new(1, FileKind::Edges, CHECKSUM).unwrap();
         assert_eq!(name.to_string(), "00000001-0123456789abcdef.edges.parquet");
         assert_eq!(rules_path(&Path::default()).as_ref(), "v1/store.json");
@@ -198,19 +203,20 @@ mod tests {
     #[test]
     fn what_is_not_exactly_a_key_is_no_key() {
         let root = Path::from("a/b");
-        let good = Path::from(format!("{FOLDER}/00000001.json"));
+        let good = Path::from(format!("{FOLDER}/_00000001.json"));
         assert!(parse_key(&root, &good).is_some());
         for (from, to) in [
             ("date=2026-11-20", "date=2026-11-21"),
             ("stop=20261120T1300Z", "stop=20261120T1200Z"),
             ("start=20261120T1200Z", "start=20261120T12:00Z"),
-            ("00000001.json", "1.json"),
-            ("00000001.json", "00000000.json"),
-            ("00000001.json", "+0000001.json"),
-            ("00000001.json", "00000001.json/x"),
-            ("00000001.json", "00000001-0123.edges.parquet"),
-            ("00000001.json", "00000001-0123456789ABCDEF.edges.parquet"),
-            ("00000001.json", "00000001-0123456789abcdef.nodes.parquet"),
+            ("_00000001.json", "00000001.json"),
+            ("_00000001.json", "_1.json"),
+            ("_00000001.json", "_00000000.json"),
+            ("_00000001.json", "_+0000001.json"),
+            ("_00000001.json", "_00000001.json/x"),
+            ("_00000001.json", "00000001-0123.edges.parquet"),
+            ("_00000001.json", "00000001-0123456789ABCDEF.edges.parquet"),
+            ("_00000001.json", "00000001-0123456789abcdef.nodes.parquet"),
             ("a/b/v1", "a/v1"),
         ] {
             let key = Path::from(good.as_ref().replace(from, to));

@@ -10,7 +10,7 @@ impl Catalog {
     /// # Errors
     /// `Data` if the file that holds them cannot be read, and what the store says.
     pub async fn rules(&self) -> Result<Option<Rules>> {
-        self.read_json(&layout::rules_path(&self.root), "rules").await
+        Ok(self.read_json(&layout::rules_path(&self.root), "rules").await?.map(|(rules, _)| rules))
     }
 
     /// Makes `rules` those of the store if it has none yet, else holds them against those it has.

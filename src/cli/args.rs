@@ -209,6 +209,14 @@ pub enum Command {
     Check,
     /// Print the least IAM policy for the source and the store.
     IamPolicy,
+    /// Print a script of views over the store for DuckDB.
+    DuckdbInit,
+    /// Print tables and views over the store for Athena.
+    AthenaDdl {
+        /// First day that Athena looks at: a date or a time ago; default: three years ago.
+        #[arg(long)]
+        since: Option<String>,
+    },
     /// Settings.
     Config {
         /// What to do with them.

@@ -13,6 +13,7 @@ mod progress;
 mod prompt;
 mod retain;
 mod runtime;
+mod scripts;
 mod setup;
 
 pub use args::Args;
@@ -20,7 +21,7 @@ pub use failure::{is_broken_pipe, print_error};
 
 use crate::error::{Context, Error, Result};
 use crate::scan::Report;
-use crate::session::{Params, queries};
+use crate::session::{Params, Query, queries};
 use crate::window::{Window, format_time, parse_time};
 use args::{Command, ConfigCommand, DiffArgs, Global, SqlArgs};
 use clap::CommandFactory;
@@ -137,6 +138,8 @@ async fn dispatch(setup: &Setup, command: Command) -> Result<u8> {
         Command::Explain(explain) => explain::run(setup, explain).await?,
         Command::Check => return check::run(setup).await,
         Command::IamPolicy => setup.print(&iam_policy::policy(setup)?)?,
+        Command::DuckdbInit => setup.print(&scripts::duckdb(setup)?)?,
+        Command::AthenaDdl { since } => setup.print(&scripts::athena(setup, since.as_deref())?)?,
         // Answered before there were settings.
         Command::Completions { .. } | Command::Man { .. } => {}
     }
@@ -177,7 +180,8 @@ async fn sql_command(setup: &Setup, args: SqlArgs) -> Result<u8> {
 
 fn list_queries(setup: &Setup) -> Result<()> {
     let mut text = String::new();
-    for query in queries::list(setup.config().queries.dir.as_deref())? {
+    let queries = queries::list(setup.config().queries.dir.as_deref())?;
+    for query in queries.into_iter().filter(Query::is_question) {
         text += &format!("{:<20} {}\n", query.name, query.summary);
         for param in &query.params {
             text += &format!("{:<20}   --param {param}\n", "");

@@ -121,7 +121,8 @@ impl Setup {
     }
 
     pub(super) fn catalog(&self, create: bool) -> Result<Catalog> {
-        self.store_location(create).map(Catalog::from)
+        let catalog = Catalog::from(self.store_location(create)?);
+        Ok(catalog.with_manifest_cache(self.config().store.manifest_cache_bytes_max))
     }
 
     pub(super) fn session(&self) -> Result<Session> {

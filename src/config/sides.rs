@@ -54,6 +54,9 @@ pub struct StoreOptions {
     pub url: String,
     /// Publish to a store without put-if-absent, knowing that nobody else writes to it.
     pub single_writer: bool,
+    /// Manifests that were read are remembered up to this many bytes of JSON, default 64 MiB: some 25,000. 0: none.
+    #[serde(with = "super::units::byte_size")]
+    pub manifest_cache_bytes_max: u64,
     /// Region of the bucket.
     pub region: Option<String>,
     /// ARN of the role that writes the digests.
@@ -75,6 +78,7 @@ impl Default for StoreOptions {
         StoreOptions {
             url: "flowdiff-digests".to_owned(),
             single_writer: false,
+            manifest_cache_bytes_max: crate::catalog::MANIFEST_CACHE_BYTES,
             region: None,
             role: None,
             role_external_id: None,

@@ -22,6 +22,8 @@ pub struct Location {
     pub url: String,
     /// The bucket, where the place is in one.
     pub bucket: Option<Bucket>,
+    /// The folder, where the place is one.
+    pub folder: Option<PathBuf>,
 }
 
 const KNOWN: &str = "a place is a folder, file:///FOLDER or s3://BUCKET/PREFIX";
@@ -37,11 +39,11 @@ const KNOWN: &str = "a place is a folder, file:///FOLDER or s3://BUCKET/PREFIX";
 /// # Errors
 /// `NotFound` if a folder does not exist; `Invalid` if the URL cannot be read or its scheme is not known.
 pub fn open_location(text: &str, create: bool, access: &Access) -> Result<Location> {
-    let mut bucket = None;
+    let (mut bucket, mut folder) = (None, None);
     let (store, root): (Arc<dyn ObjectStore>, Path) = match text.split_once("://") {
         None if text.is_empty() => return Err(Error::invalid("the place is empty").with_hint(KNOWN)),
-        None => open_folder(path::Path::new(text), create)?,
-        Some(("file", _)) => open_folder(&parse_file_url(text)?, create)?,
+        None => open_folder(folder.insert(find_folder(path::Path::new(text), create)?))?,
+        Some(("file", _)) => open_folder(folder.insert(find_folder(&parse_file_url(text)?, create)?))?,
         Some(("s3", rest)) => {
             let (name, prefix) = parse_bucket(rest)?;
             let opened = bucket.insert(Bucket::new(name, access.clone()));
@@ -52,22 +54,23 @@ pub fn open_location(text: &str, create: bool, access: &Access) -> Result<Locati
             return Err(Error::invalid(format!("unknown kind of place {scheme}://")).with_hint(KNOWN));
         }
     };
-    Ok(Location { store, root, url: text.to_owned(), bucket })
+    Ok(Location { store, root, url: text.to_owned(), bucket, folder })
 }
 
 impl From<Location> for Source {
-    fn from(Location { store, root, url, bucket: _ }: Location) -> Self {
+    fn from(Location { store, root, url, .. }: Location) -> Self {
         Source { store, root, url }
     }
 }
 
 impl From<Location> for Catalog {
-    fn from(Location { store, root, url, bucket: _ }: Location) -> Self {
-        Catalog { store, root, url }
+    fn from(Location { store, root, url, .. }: Location) -> Self {
+        Catalog::new(store, root, url)
     }
 }
 
-fn open_folder(folder: &path::Path, create: bool) -> Result<(Arc<dyn ObjectStore>, Path)> {
+/// The absolute path of a folder, which is made if `create` is set.
+fn find_folder(folder: &path::Path, create: bool) -> Result<PathBuf> {
     let name = folder.display();
     if create {
         std::fs::create_dir_all(folder).context(|| format!("create folder {name}"))?;
@@ -79,8 +82,12 @@ fn open_folder(folder: &path::Path, create: bool) -> Result<(Arc<dyn ObjectStore
         return Err(Error::invalid(format!("{name} is a file, not a folder"))
             .with_hint("name the folder that the file lies in"));
     }
-    let (base, root) = split_at_logs(&folder);
-    let store = LocalFileSystem::new_with_prefix(base).context(|| format!("open folder {name}"))?;
+    Ok(folder)
+}
+
+fn open_folder(folder: &path::Path) -> Result<(Arc<dyn ObjectStore>, Path)> {
+    let (base, root) = split_at_logs(folder);
+    let store = LocalFileSystem::new_with_prefix(base).context(|| format!("open folder {}", folder.display()))?;
     Ok((Arc::new(store), root))
 }
 

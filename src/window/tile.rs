@@ -199,9 +199,9 @@ mod tests {
         assert_eq!(split_hours, [hours(-1, 0), hours(0, 1)]);
         assert_eq!(split(&minutes(61, 179), TimeDelta::hours(1)).unwrap().len(), 0);
         assert_eq!(split(&minutes(10, 50), TimeDelta::hours(1)).unwrap().len(), 0);
-        let years = split(&hours(0, 3 * 365 * 24), TimeDelta::minutes(1)).unwrap();
+        let mut years = split(&hours(0, 3 * 365 * 24), TimeDelta::minutes(1)).unwrap();
         assert_eq!(years.len(), 3 * 365 * 24 * 60);
-        assert_eq!(years.rev().next(), Some(minutes(3 * 365 * 24 * 60 - 1, 3 * 365 * 24 * 60)));
+        assert_eq!(years.next_back(), Some(minutes(3 * 365 * 24 * 60 - 1, 3 * 365 * 24 * 60)));
     }
 
     #[test]

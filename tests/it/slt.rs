@@ -1,14 +1,19 @@
 //! Runs `tests/slt/*.slt`: the query files and the SQL functions, against tables in memory.
 //!
-//! Before each file the tables that queries read are empty and have the schemas of the real ones. A file fills them with `INSERT` and empties them with `CLEAR table ...`; `RUN query name=value ...` runs a query
-//! file; everything else is planned as what a user typed, so it can only read.
+//! Before each file the tables that queries read are empty and have the schemas of the real ones. A file fills them with
+//! `INSERT` and empties them with `CLEAR table ...`; `RUN query name=value ...` runs a query file. `PUBLISH` publishes
+//! what `edges` and `interfaces` hold as digests, which then stand for the tables, and `FILES query name=value ...` tells
+//! which of their files the plan of a query opens. Everything else is planned as what a user typed, so it can only read.
 
+use crate::diff::published::{Contents, publish};
 use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::datasource::MemTable;
+use datafusion::physical_plan::{ExecutionPlan, displayable};
 use datafusion::prelude::SessionContext;
-use flowdiff::catalog::Catalog;
+use flowdiff::catalog::{Catalog, State};
 use flowdiff::session::{Options, Params, Session, queries};
 use flowdiff::{Error, ErrorKind, Timestamp, flow};
 use object_store::memory::InMemory;
@@ -59,6 +64,43 @@ impl Database {
         self.0.register_table(table, Arc::new(empty))
     }
 
+    /// Publishes the rows of `edges` and `interfaces` by window, and puts the tables of the catalog in their place.
+    async fn publish(&self) -> Result<(), Error> {
+        let context = self.0.context();
+        let catalog = Catalog::new(Arc::new(InMemory::new()), object_store::path::Path::default(), "memory");
+        let both = "SELECT window_start, window_stop FROM edges UNION SELECT window_start, window_stop FROM interfaces";
+        for window in rows(&context.sql(both).await?.collect().await?)? {
+            let of = async |table: &str, schema: SchemaRef, key: &[&str]| -> Result<RecordBatch, Error> {
+                let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
+                let sql = format!(
+                    "SELECT {} FROM {table} WHERE window_start = TIMESTAMP '{}' AND window_stop = TIMESTAMP '{}'
+                     ORDER BY {}",
+                    names.join(", "),
+                    window[0],
+                    window[1],
+                    key.join(", ")
+                );
+                let frame = context.sql(&sql).await?;
+                let found = Arc::new(frame.schema().as_arrow().clone());
+                let rows = concat_batches(&found, &frame.collect().await?)?;
+                Ok(RecordBatch::try_new(schema, rows.columns().to_vec())?)
+            };
+            let contents = Contents {
+                edges: [of("edges", flow::edges_schema(), &flow::EDGE_KEY).await?],
+                interfaces: of("interfaces", flow::interfaces_schema(), &["account_id", "interface_id"]).await?,
+                objects: RecordBatch::new_empty(flow::objects_schema()),
+                state: State::Final,
+                silent_flow_logs: Vec::new(),
+                row_group_rows: 1024,
+            };
+            publish(&catalog, &window.join("/"), contents).await;
+        }
+        for table in ["edges", "interfaces", "objects", "windows"] {
+            context.deregister_table(table)?;
+        }
+        flowdiff::catalog::register(context, &catalog)
+    }
+
     async fn execute(&self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Error> {
         let now: Timestamp = "2026-11-21T00:00:00Z".parse().unwrap();
         let mut words = sql.split_whitespace();
@@ -71,13 +113,21 @@ impl Database {
                 self.0.context().sql(sql).await?.collect().await?;
                 return Ok(DBOutput::StatementComplete(0));
             }
-            Some("RUN") => {
+            Some("PUBLISH") => {
+                self.publish().await?;
+                return Ok(DBOutput::StatementComplete(0));
+            }
+            Some(verb @ ("RUN" | "FILES")) => {
                 let query = queries::load(words.next().unwrap_or_default(), None)?;
                 let pair = |word: &str| word.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
                 let params: Option<Params> = words.map(pair).collect();
                 let params = params.ok_or_else(|| Error::invalid("write RUN query name=value ..."))?;
                 let frame = self.0.plan_query(&query, &params, now).await?;
                 check_returns(&query, frame.schema().as_arrow())?;
+                if verb == "FILES" {
+                    let plan = frame.create_physical_plan().await?;
+                    return Ok(DBOutput::Rows { types: vec![DefaultColumnType::Text], rows: files_of(plan.as_ref()) });
+                }
                 frame
             }
             _ => self.0.plan(sql, &Params::new(), now).await?,
@@ -86,6 +136,24 @@ impl Database {
         let batches = frame.collect().await?;
         Ok(DBOutput::Rows { types, rows: rows(&batches)? })
     }
+}
+
+/// The files that a plan opens, one row each scan: the kind, then the windows.
+fn files_of(plan: &dyn ExecutionPlan) -> Vec<Vec<String>> {
+    let text = displayable(plan).indent(true).to_string();
+    let scan = |line: &str| {
+        let paths = line.split(['[', ']', ',', ' ']).filter_map(|word| word.split_once("/start="));
+        let files: BTreeSet<(&str, &str)> = paths
+            .filter_map(|(_, path)| {
+                let (window, file) = path.rsplit_once('/')?;
+                Some((file.split('.').nth(1)?, window.split_once('/')?.0))
+            })
+            .collect();
+        let kind = files.first()?.0;
+        let starts: Vec<&str> = files.iter().map(|(_, start)| *start).collect();
+        Some(vec![format!("{kind} {}", starts.join(" "))])
+    };
+    text.lines().filter_map(scan).collect()
 }
 
 const TABLES: [&str; 9] = ["flows", "edges", "interfaces", "objects", "windows", "before", "after", "seen", "silent"];
@@ -109,6 +177,7 @@ fn schema(table: &str) -> Option<SchemaRef> {
         "edges" | "interfaces" | "objects" => {
             let time = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
             fields.extend(["window_start", "window_stop"].map(|name| Field::new(name, time.clone(), true)));
+            fields.push(Field::new("window_width", DataType::Int64, true));
         }
         "before" | "after" => fields.push(Field::new("observed", DataType::Boolean, true)),
         _ => {}

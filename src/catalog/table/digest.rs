@@ -2,7 +2,8 @@
 //! Parquet source, which prunes row groups and pages by the filters that are not settled by the window alone.
 
 use super::super::{Catalog, FileKind, Manifest};
-use super::{prune, store_url, window_columns, window_values};
+use super::prune::{self, Choice, Overlap};
+use super::{store_url, window_columns, window_values};
 use crate::error::Result as OurResult;
 use crate::flow;
 use async_trait::async_trait;
@@ -13,7 +14,7 @@ use datafusion::common::stats::Precision;
 use datafusion::common::{Result, Statistics, project_schema};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
-use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, FileSource, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
@@ -21,6 +22,7 @@ use datafusion::physical_expr::expressions::col;
 use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::metrics::MetricBuilder;
 use object_store::ObjectMeta;
 use std::sync::Arc;
 
@@ -30,12 +32,12 @@ pub(super) struct DigestTable {
     catalog: Catalog,
     kind: FileKind,
     schema: TableSchema,
-    /// The only digest to read; without one, the newest version of each window.
+    /// The only digest to read; without one, all that are published.
     only: Option<Manifest>,
 }
 
 impl DigestTable {
-    /// The files of the newest version of each window.
+    /// The files of the newest version of each window, of windows that overlap those without overlap.
     pub(super) fn published(catalog: Catalog, kind: FileKind) -> DigestTable {
         let schema =
             TableSchema::builder(file_schema(kind)).with_table_partition_cols(window_columns().to_vec()).build();
@@ -48,12 +50,14 @@ impl DigestTable {
         Ok(DigestTable { only: Some(manifest), ..DigestTable::published(catalog, kind) })
     }
 
-    async fn manifests(&self, state: &dyn Session, filters: &[Expr]) -> OurResult<Vec<Manifest>> {
+    async fn choose(&self, state: &dyn Session, filters: &[Expr]) -> OurResult<Choice> {
         match &self.only {
-            None => prune::published(&self.catalog, state, filters).await,
+            None => prune::choose(&self.catalog, state, filters, Overlap::Finest).await,
             Some(manifest) => {
                 let wanted = prune::matching(state, filters, &[manifest.window()?])?;
-                Ok(wanted.into_iter().filter(|wanted| *wanted).map(|_| manifest.clone()).collect())
+                let manifests: Vec<Manifest> =
+                    wanted.iter().filter(|wanted| **wanted).map(|_| manifest.clone()).collect();
+                Ok(Choice { refused: 1 - manifests.len(), manifests, listed: 1, overlapped: 0 })
             }
         }
     }
@@ -100,7 +104,8 @@ impl TableProvider for DigestTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let manifests = self.manifests(state, filters).await?;
+        let choice = self.choose(state, filters).await?;
+        let manifests = &choice.manifests;
         if manifests.is_empty() {
             return Ok(Arc::new(EmptyExec::new(project_schema(&self.schema(), projection)?)));
         }
@@ -123,6 +128,14 @@ impl TableProvider for DigestTable {
             .with_parquet_file_reader_factory(Arc::new(reader));
         if let Some(bytes) = options.metadata_size_hint {
             source = source.with_metadata_size_hint(bytes);
+        }
+        // What EXPLAIN ANALYZE tells of the pruning; EXPLAIN itself shows the files that are left.
+        for (name, count) in [
+            ("digests_listed", choice.listed),
+            ("digests_refused", choice.refused),
+            ("digests_overlapped", choice.overlapped),
+        ] {
+            MetricBuilder::new(source.metrics()).global_counter(name).add(count);
         }
         let config = FileScanConfigBuilder::new(store_url(&self.catalog)?, Arc::new(source))
             .with_file_groups(FileGroup::new(files).split_files(state.config().target_partitions()))

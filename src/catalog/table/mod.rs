@@ -1,14 +1,25 @@
 //! The catalog as SQL sees it: the tables `edges`, `interfaces`, `objects` and `windows`.
 //!
-//! The first three are the Parquet files of the newest version of every published window, with the window's bounds
-//! added as `window_start` and `window_stop`; `windows` has one row for each of these versions. What is published is
-//! looked up when a query is planned, so a session sees new digests without being told.
+//! The first three are the Parquet files of the newest version of every published window, with the window added as
+//! [`COLUMNS`]; `windows` has one row for each of these versions. What is published is looked up when a query is
+//! planned, so a session sees new digests without being told.
+//!
+//! **Nothing counts twice.** A store may hold windows that overlap, such as an hour and its day. Of these `edges`,
+//! `interfaces` and `objects` read one:
+//! 1. Predicates that speak of the columns of the window alone choose among the published windows.
+//! 2. Of those that remain and overlap, the choice that covers most time is read, of equal choices the finest.
+//!
+//! So a day all of whose hours are published is seen as its hours, and one that lacks an hour as the day: never less
+//! than is published. `window_width = 86400` asks for days and `window_width = 3600` for hours, whatever else there is.
+//! A predicate that leaves an hour out lets its day in: ask for the width besides. The table `windows` shows every window,
+//! those that the others pass over too.
 
 mod digest;
 mod prune;
 mod windows;
 
 use super::{Catalog, FileKind, Manifest};
+use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::window::Window;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
@@ -55,15 +66,23 @@ fn store_url(catalog: &Catalog) -> Result<ObjectStoreUrl> {
     Ok(ObjectStoreUrl::parse(format!("flowdiff-store://{address:x}"))?)
 }
 
-/// The columns `window_start` and `window_stop`.
-fn window_columns() -> [FieldRef; 2] {
-    let column =
-        |name| Arc::new(Field::new(name, DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())), false));
-    prune::COLUMNS.map(column)
+/// The columns that tell a row's window.
+///
+/// The width is a number of seconds. An interval would read better and compare worse: SQL holds `INTERVAL '1 day'` and
+/// `INTERVAL '24 hours'` for different, and neither Parquet nor Athena knows intervals. A number prunes, divides
+/// (`bytes / window_width` is a rate) and is the same in every tool.
+const COLUMNS: [&str; 3] = ["window_start", "window_stop", "window_width"];
+
+/// The fields of these columns.
+fn window_columns() -> [FieldRef; 3] {
+    let time = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
+    let types = [time.clone(), time, DataType::Int64];
+    std::array::from_fn(|index| Arc::new(Field::new(COLUMNS[index], types[index].clone(), false)))
 }
 
 /// The values of these columns for a window.
-fn window_values(window: &Window) -> [ScalarValue; 2] {
-    [window.start(), window.stop()]
-        .map(|instant| ScalarValue::TimestampMillisecond(Some(instant.timestamp_millis()), Some("UTC".into())))
+fn window_values(window: &Window) -> [ScalarValue; 3] {
+    let time =
+        |instant: Timestamp| ScalarValue::TimestampMillisecond(Some(instant.timestamp_millis()), Some("UTC".into()));
+    [time(window.start()), time(window.stop()), ScalarValue::Int64(Some(window.width().num_seconds()))]
 }

@@ -1,15 +1,15 @@
 //! Prunes windows for a scan. In: the filters of a query. Out: the manifests whose rows can be wanted.
 //!
-//! A filter that speaks of nothing but `window_start` and `window_stop` is evaluated here, once for each window, and
-//! needs no second look at the rows. From comparisons with literals a range of start times follows besides, which
-//! spares the listing of other days. What is not understood prunes nothing.
+//! A filter that speaks of nothing but the columns of the window is evaluated here, once for each window, and needs no
+//! second look at the rows. From comparisons with literals a range of start times follows besides, which spares the
+//! listing of other days. What is not understood prunes nothing.
 
 use super::super::find::reach_back;
 use super::super::{Catalog, Manifest};
-use super::{window_columns, window_values};
+use super::{COLUMNS, window_columns, window_values};
 use crate::clock::Timestamp;
 use crate::error::Result as OurResult;
-use crate::window::Window;
+use crate::window::{Prefer, Window, tile};
 use chrono::DateTime;
 use datafusion::arrow::array::{ArrayRef, RecordBatch};
 use datafusion::arrow::datatypes::Schema;
@@ -20,11 +20,9 @@ use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::datasource::listing::helpers::expr_applicable_for_cols;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown};
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-
-/// The columns that tell a row's window.
-pub(super) const COLUMNS: [&str; 2] = ["window_start", "window_stop"];
 
 /// What becomes of each filter: those on the window alone are settled here.
 pub(super) fn pushdown(filters: &[&Expr]) -> Vec<TableProviderFilterPushDown> {
@@ -35,13 +33,55 @@ pub(super) fn pushdown(filters: &[&Expr]) -> Vec<TableProviderFilterPushDown> {
     filters.iter().map(verdict).collect()
 }
 
-/// Reads the manifests of the newest versions of the windows that `filters` let through, by start, then stop.
-pub(super) async fn published(catalog: &Catalog, state: &dyn Session, filters: &[Expr]) -> OurResult<Vec<Manifest>> {
-    let newest: Vec<(Window, u64)> = catalog.newest(starts(filters)).await?.into_iter().collect();
-    let windows: Vec<Window> = newest.iter().map(|(window, _)| *window).collect();
-    let wanted = matching(state, filters, &windows)?;
-    let versions = newest.into_iter().zip(wanted).filter_map(|(version, wanted)| wanted.then_some(version));
-    catalog.manifests(versions).await
+/// What a scan reads of the catalog, and what it passed over.
+#[derive(Debug)]
+pub(super) struct Choice {
+    /// Manifests of the newest versions of the windows to read, by start, then stop.
+    pub(super) manifests: Vec<Manifest>,
+    /// Windows that were listed: those of the days that the filters leave possible.
+    pub(super) listed: usize,
+    /// Windows among them that the filters refused.
+    pub(super) refused: usize,
+    /// Windows among the others that were passed over because they overlap those that are read.
+    pub(super) overlapped: usize,
+}
+
+/// What becomes of published windows that overlap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Overlap {
+    /// All are read.
+    Keep,
+    /// Those without overlap that cover most time are read, of equal choices the finest.
+    Finest,
+}
+
+/// Chooses among the published windows those that `filters` let through, then deals with those that overlap.
+pub(super) async fn choose(
+    catalog: &Catalog,
+    state: &dyn Session,
+    filters: &[Expr],
+    overlap: Overlap,
+) -> OurResult<Choice> {
+    let mut newest = catalog.newest(starts(filters)).await?;
+    let listed = newest.len();
+    let windows: Vec<Window> = newest.keys().copied().collect();
+    let mut wanted = matching(state, filters, &windows)?.into_iter();
+    newest.retain(|_, _| wanted.next() == Some(true));
+    let refused = listed - newest.len();
+    if overlap == Overlap::Finest {
+        keep_finest(&mut newest)?;
+    }
+    let overlapped = listed - refused - newest.len();
+    Ok(Choice { manifests: catalog.manifests(newest).await?, listed, refused, overlapped })
+}
+
+/// Keeps, of windows that overlap, those that cover most time, of equal choices the finest.
+fn keep_finest(newest: &mut BTreeMap<Window, u64>) -> OurResult<()> {
+    let windows: Vec<Window> = newest.keys().copied().collect();
+    let (Some(first), Some(stop)) = (windows.first(), windows.iter().map(Window::stop).max()) else { return Ok(()) };
+    let tiles = tile(&Window::new(first.start(), stop)?, &windows, Prefer::Finest).tiles;
+    newest.retain(|window, _| tiles.binary_search(window).is_ok());
+    Ok(())
 }
 
 /// Which of `windows` pass the filters that speak of the window alone.
@@ -54,7 +94,7 @@ pub(super) fn matching(state: &dyn Session, filters: &[Expr], windows: &[Window]
     }
     let schema = Arc::new(Schema::new(window_columns().to_vec()));
     let values = |column: usize| ScalarValue::iter_to_array(windows.iter().map(|w| window_values(w)[column].clone()));
-    let columns: Vec<ArrayRef> = vec![values(0)?, values(1)?];
+    let columns = (0..COLUMNS.len()).map(values).collect::<Result<Vec<ArrayRef>>>()?;
     let batch = RecordBatch::try_new(Arc::clone(&schema), columns)?;
     let filter = state.create_physical_expr(filter, &DFSchema::try_from(schema)?)?;
     let passed = filter.evaluate(&batch)?.into_array(windows.len())?;

@@ -1,8 +1,9 @@
 //! The table `windows`: what is published, how complete it is, and what it cost. One row for the newest version of each
-//! window, read from the manifests alone.
+//! window, those that overlap too, read from the manifests alone.
 
 use super::super::{Catalog, Manifest};
-use super::{prune, window_columns};
+use super::prune::{self, Overlap};
+use super::window_columns;
 use crate::clock::Timestamp;
 use crate::error::Result as OurResult;
 use async_trait::async_trait;
@@ -32,9 +33,10 @@ enum Value {
 }
 
 /// The columns in order.
-const COLUMNS: [Column; 22] = [
+const COLUMNS: [Column; 23] = [
     Column("window_start", Value::Time(|m| m.start)),
     Column("window_stop", Value::Time(|m| m.stop)),
+    Column("window_width", Value::Sum(|m| (m.stop - m.start).num_seconds())),
     Column("version", Value::Count(|m| m.version)),
     Column("state", Value::Text(|m| m.state.name())),
     Column("published", Value::Time(|m| m.published)),
@@ -59,7 +61,7 @@ const COLUMNS: [Column; 22] = [
 
 impl Column {
     fn field(&self) -> FieldRef {
-        let [time, _] = window_columns();
+        let [time, ..] = window_columns();
         let (data_type, nullable) = match self.1 {
             Value::Time(_) => (time.data_type().clone(), false),
             Value::Text(_) => (DataType::Utf8View, false),
@@ -103,7 +105,7 @@ impl WindowsTable {
     }
 
     async fn rows(&self, state: &dyn Session, filters: &[Expr]) -> OurResult<RecordBatch> {
-        let manifests = prune::published(&self.catalog, state, filters).await?;
+        let manifests = prune::choose(&self.catalog, state, filters, Overlap::Keep).await?.manifests;
         let columns = COLUMNS.iter().map(|column| column.values(&manifests)).collect();
         Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
     }

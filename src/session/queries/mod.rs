@@ -42,6 +42,7 @@ macro_rules! embedded {
 }
 
 embedded! {
+    "busiest_edges"
     "by_edge"
     "by_host"
     "by_interface"
@@ -49,8 +50,10 @@ embedded! {
     "diff"
     "diff_added"
     "diff_removed"
+    "edge_by_hour"
     "edges"
     "explain"
+    "first_seen_edges"
     "interfaces"
     "internet_egress"
     "merge_edges"
@@ -68,10 +71,32 @@ embedded! {
     "skipped"
     "talkers_by_cidr"
     "top_talkers"
+    "vanished_edges"
     "volumes"
     "whole_interfaces"
     "windows"
 }
+
+/// Embedded queries that say what a command does: they can be run by name, and are no questions that an analyst asks.
+/// Their headers do not say so because the text of `edges.sql` is one of the rules that a store keeps.
+const DEFINITIONS: [&str; 16] = [
+    "by_edge",
+    "by_host",
+    "by_interface",
+    "by_link",
+    "diff",
+    "diff_added",
+    "diff_removed",
+    "edges",
+    "explain",
+    "interfaces",
+    "merge_edges",
+    "merge_interfaces",
+    "merge_objects",
+    "replaced_objects",
+    "whole_interfaces",
+    "windows",
+];
 
 /// Finds a query by name: in the user's folder first, then among those that flowdiff brings.
 ///
@@ -87,7 +112,8 @@ pub fn load(name: &str, user_folder: Option<&Path>) -> Result<Query> {
     match EMBEDDED.iter().find(|(embedded, _)| *embedded == name) {
         Some((_, text)) => header::parse(name, text),
         None => {
-            let names: Vec<String> = list(user_folder)?.into_iter().map(|query| query.name).collect();
+            let questions = list(user_folder)?.into_iter().filter(Query::is_question);
+            let names: Vec<String> = questions.map(|query| query.name).collect();
             let near = near_names(name, &names.iter().map(String::as_str).collect::<Vec<_>>());
             let hint = match near.is_empty() {
                 true => format!("there are {}", names.join(", ")),
@@ -142,6 +168,11 @@ fn is_name(name: &str) -> bool {
 }
 
 impl Query {
+    /// Whether it answers a question of its own: a file of the user's does, the definition of a command does not.
+    pub fn is_question(&self) -> bool {
+        self.folder.is_some() || !DEFINITIONS.contains(&self.name.as_str())
+    }
+
     /// What the user should be told before the query runs: that their own file stands in for one of flowdiff's.
     pub fn note(&self) -> Option<String> {
         let folder = self.folder.as_ref()?;
@@ -203,6 +234,7 @@ mod tests {
         files.sort();
         let embedded: Vec<&str> = EMBEDDED.iter().map(|(name, _)| *name).collect();
         assert_eq!(embedded, files);
+        assert!(DEFINITIONS.iter().all(|name| embedded.contains(name)));
     }
 
     #[test]

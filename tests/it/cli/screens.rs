@@ -65,7 +65,7 @@ fn sample() -> &'static Path {
 const PLACES: [&str; 4] = ["--source", "logs", "--store", "digests"];
 
 /// Runs commands as a shell would show them: stdout, then stderr, then the exit code if it is not 0.
-fn screen(folder: &Path, commands: &[&[&str]]) -> String {
+pub(super) fn screen(folder: &Path, commands: &[&[&str]]) -> String {
     let mut screen = String::new();
     for args in commands {
         let shown: Vec<String> = args
@@ -90,7 +90,7 @@ fn screen(folder: &Path, commands: &[&[&str]]) -> String {
 }
 
 /// Compares a screen with its snapshot, times and sizes left out.
-fn check(name: &str, screen: &str) {
+pub(super) fn check(name: &str, screen: &str) {
     let mut settings = insta::Settings::clone_current();
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
@@ -111,7 +111,7 @@ fn help_of_every_command() {
     let folder = tempfile::tempdir().unwrap();
     check("help", &screen(folder.path(), &[&["--help"], &["--version"]]));
     // The options that all of them share are told by `flowdiff --help`, and left out here.
-    let commands: [&[&str]; 15] = [
+    let commands: [&[&str]; 17] = [
         &["demo", "-h"],
         &["sql", "-h"],
         &["digest", "-h"],
@@ -122,6 +122,8 @@ fn help_of_every_command() {
         &["query", "-h"],
         &["explain", "-h"],
         &["check", "-h"],
+        &["duckdb-init", "-h"],
+        &["athena-ddl", "-h"],
         &["config", "-h"],
         &["config", "show", "-h"],
         &["completions", "-h"],

@@ -1,7 +1,7 @@
 //! The diff against a naive reference (plain maps, plain text) and against its definition in SQL, on generated digests.
 //! Row groups of a few rows make the merge cut its ranges in all places.
 
-mod published;
+pub mod published;
 
 use datafusion::arrow::array::{
     Array, ArrayRef, Int64Array, RecordBatch, StringViewArray, TimestampMillisecondArray, UInt8Array, UInt16Array,

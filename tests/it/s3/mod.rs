@@ -141,8 +141,8 @@ async fn racing_writers_publish_one_manifest_for_each_window() {
         })
         .collect();
     writers.into_iter().for_each(|writer| drop(writer.join().unwrap()));
-    assert_eq!(logs.keys("/00000001.json").await.len(), 3);
-    assert_eq!(logs.keys("/00000002.json").await.len(), 0);
+    assert_eq!(logs.keys("/_00000001.json").await.len(), 3);
+    assert_eq!(logs.keys("/_00000002.json").await.len(), 0);
     let (there, _) = run(&mut logs.command(&["edges", BEFORE, "--no-build"]), 0);
     assert_eq!(there, run(&mut logs.local(&["edges", BEFORE]), 0).0);
 }
@@ -152,7 +152,7 @@ async fn a_writer_killed_before_its_manifest_has_published_nothing() {
     let Some(logs) = Logs::put().await else { return };
     let (reached, waits) = mpsc::channel();
     let url = proxy(&logs.server.url, move |head| {
-        if head.starts_with("PUT ") && head.contains("/00000001.json") {
+        if head.starts_with("PUT ") && head.contains("/_00000001.json") {
             reached.send(()).unwrap();
             return Fate::Held(Vec::new());
         }

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub(super) fn window(text: &str) -> Window {
+pub(crate) fn window(text: &str) -> Window {
     Window::parse(text, "2026-11-21T00:00:00Z".parse().unwrap()).unwrap()
 }
 
@@ -27,7 +27,7 @@ pub(super) fn rules() -> Rules {
 /// A draft of version 1 whose edge file has `edges` rows; its files lie in `folder`.
 ///
 /// `with_arrow_schema` tells whether the files carry Arrow's own schema beside Parquet's.
-pub(super) fn draft(folder: &Path, window: Window, edges: usize, with_arrow_schema: bool) -> Draft {
+pub(crate) fn draft(folder: &Path, window: Window, edges: usize, with_arrow_schema: bool) -> Draft {
     let file = |kind: FileKind, schema: SchemaRef, rows: usize| {
         let bytes = parquet(&schema, rows, with_arrow_schema);
         let checksum: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();

@@ -1,0 +1,10 @@
+-- The digests of a flowdiff store as tables and views of Athena: edges, interfaces and objects. Run the statements one by
+-- one, in the database that they shall belong to.
+--
+-- The views show of each window the newest version. A window is three columns: window_start, window_stop and window_width
+-- in seconds; window_date is the day that it begins on, and the only column that spares Athena the reading of other days:
+-- name it in every query (WHERE window_date >= '2026-11-20'). Windows that overlap, such as an hour and its day, are all
+-- there, unlike in flowdiff's own tables: a sum over both counts twice, so ask for one width (window_width = 3600).
+--
+-- Athena cannot read manifests. A file of a version that was never published (its writer was stopped half-way, or lost a
+-- race) counts here until the next version of that window; flowdiff and DuckDB pass over it.
