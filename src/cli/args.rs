@@ -199,6 +199,9 @@ pub enum Command {
         /// A parameter, name=value.
         #[arg(long, value_name = "NAME=VALUE")]
         param: Vec<String>,
+        /// Let edges, interfaces and objects be those of one window.
+        #[arg(long)]
+        window: Option<String>,
         /// List the queries there are, with their parameters.
         #[arg(long)]
         list: bool,
@@ -255,6 +258,9 @@ pub struct SqlArgs {
     /// File that holds it.
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
+    /// Let edges, interfaces and objects be those of one window, made from published digests and objects.
+    #[arg(long)]
+    pub window: Option<String>,
     /// A parameter, name=value.
     #[arg(long, value_name = "NAME=VALUE")]
     pub param: Vec<String>,

@@ -86,14 +86,14 @@ async fn dispatch(setup: &Setup, command: Command) -> Result<u8> {
         Command::Demo { dir } => demo::run(setup, &dir).await?,
         Command::Sql(sql) => return sql_command(setup, sql).await,
         Command::Query { list: true, .. } => list_queries(setup)?,
-        Command::Query { name, param, .. } => {
+        Command::Query { name, param, window, .. } => {
             let name =
                 name.ok_or_else(|| Error::invalid("which query?").with_hint("`flowdiff query --list` names them"))?;
             let query = queries::load(&name, setup.config().queries.dir.as_deref())?;
             if let Some(note) = query.note() {
                 setup.note(&note);
             }
-            let session = setup.session_with_tables().await?;
+            let session = setup.session_with_window(window.as_deref()).await?;
             let frame = session.plan_query(&query, &params(&param)?, setup.clock.now()).await?;
             setup.write_frame(frame).await?;
         }
@@ -172,7 +172,7 @@ async fn sql_command(setup: &Setup, args: SqlArgs) -> Result<u8> {
         (None, None) => return prompt::run(setup).await.map(|()| 0),
         (Some(_), Some(_)) => return Err(Error::invalid("a query and --file: give one of them")),
     };
-    let session = setup.session_with_tables().await?;
+    let session = setup.session_with_window(args.window.as_deref()).await?;
     let frame = session.plan(&text, &params(&args.param)?, setup.clock.now()).await?;
     setup.write_frame(frame).await?;
     Ok(0)

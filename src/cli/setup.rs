@@ -9,11 +9,11 @@ use crate::clock::Clock;
 use crate::config::{Config, Flag, Loaded};
 use crate::diff::printable;
 use crate::digest::Builder;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::scan::{FlowsTable, Report};
 use crate::session::{Location, Session, open_location};
 use crate::source::Source;
-use crate::window::Window;
+use crate::window::{Prefer, Window, tile};
 use datafusion::execution::SendableRecordBatchStream;
 use indicatif::HumanBytes;
 use object_store::memory::InMemory;
@@ -22,6 +22,9 @@ use std::collections::BTreeMap;
 use std::io::{BufWriter, IsTerminal, Stdout, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// How many of the digests that a window was made from are named.
+const ORIGINS_TOLD: usize = 5;
 
 /// The resolved settings of one run.
 pub(super) struct Setup {
@@ -143,6 +146,19 @@ impl Setup {
         Ok(session)
     }
 
+    /// Likewise, the tables of the store showing one window alone, built if it is not published.
+    pub(super) async fn session_with_window(&self, window: Option<&str>) -> Result<Session> {
+        let Some(window) = window else { return self.session_with_tables().await };
+        let manifest = self.digest(&self.window(window)?, false).await?;
+        let session = self.session_with_tables().await?;
+        let catalog = self.catalog(false)?;
+        for kind in FileKind::ALL {
+            let rows = catalog::read_file(session.context(), &catalog, &manifest, kind)?;
+            session.register_table(kind.name(), rows.into_view())?;
+        }
+        Ok(session)
+    }
+
     /// Makes the source known to SQL as `flows`, if there is one; its scans count in `report`.
     pub(super) fn register_flows(&self, session: &Session, report: &Arc<Report>) -> Result<()> {
         let config = self.config();
@@ -186,11 +202,39 @@ impl Setup {
         if let Some(manifest) = catalog.latest(window).await? {
             return Ok(manifest);
         }
-        if no_build || self.config().source.url.is_none() {
+        if no_build {
             return Err(catalog.not_found(window).await);
         }
-        self.note(&format!("window {window} is not published: building it"));
-        self.build(&self.builder()?, window, false).await
+        if self.config().source.url.is_some() {
+            self.note(&format!("window {window} is not published: building it"));
+            return self.build(&self.builder()?, window, false).await;
+        }
+        // Without flow logs, digests that tile the window may still make it.
+        self.check_store(&catalog).await?;
+        match self.merger()?.roll_up(window).await {
+            Ok(built) => {
+                self.tell_origins(&built.manifest)?;
+                Ok(built.manifest)
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(catalog.not_found(window).await),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Says which published digests a window was made from, and what was read from objects.
+    fn tell_origins(&self, manifest: &Manifest) -> Result<()> {
+        if manifest.made_from.is_empty() {
+            return Ok(());
+        }
+        let tiles =
+            manifest.made_from.iter().map(|tile| Window::new(tile.start, tile.stop)).collect::<Result<Vec<_>>>()?;
+        let listed: Vec<String> = tiles.iter().take(ORIGINS_TOLD).map(Window::to_string).collect();
+        let more = if tiles.len() > ORIGINS_TOLD { ", ..." } else { "" };
+        self.note(&format!("  made from {} published digests: {}{more}", tiles.len(), listed.join(", ")));
+        for gap in tile(&manifest.window()?, &tiles, Prefer::Fewest).gaps {
+            self.note(&format!("  from objects: {gap}"));
+        }
+        Ok(())
     }
 
     /// Refuses a store that overwrites what is there, unless nobody else writes to it.
@@ -198,11 +242,8 @@ impl Setup {
         if self.config().store.single_writer || catalog.probe().await? {
             return Ok(());
         }
-        Err(Error::new(
-            crate::error::ErrorKind::Conflict,
-            format!("store {} overwrites what put-if-absent must not", catalog.url),
-        )
-        .with_hint("use a store with conditional writes, or say --single-writer if nobody else writes to this one"))
+        Err(Error::new(ErrorKind::Conflict, format!("store {} overwrites what put-if-absent must not", catalog.url))
+            .with_hint("use a store with conditional writes, or say --single-writer if nobody else writes to this one"))
     }
 
     /// Builds one window with progress, and says what came of it.
@@ -225,6 +266,9 @@ impl Setup {
             coverage.objects_read,
             manifest.cost.wall_seconds,
         ));
+        if built.is_new {
+            self.tell_origins(&manifest)?;
+        }
         let blind = [
             (coverage.objects_set_aside, "objects set aside"),
             (coverage.lines_refused, "lines refused"),

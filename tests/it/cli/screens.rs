@@ -96,6 +96,9 @@ pub(super) fn check(name: &str, screen: &str) {
     settings.set_omit_expression(true);
     settings.set_snapshot_path("../snapshots/cli");
     settings.add_filter(r"in \d+\.\d+ s\b", "in [time] s");
+    settings.add_filter(r"\([0-9,]+ records/s\)", "([rate] records/s)");
+    settings.add_filter(r"slow \d+\.\d+ s .*", "slow [object]");
+    settings.add_filter(r"on \d+ threads", "on [n] threads");
     settings.add_filter(r"\d+(\.\d+)? (B|KiB|MiB)\b", "[size]");
     settings.add_filter(r"AWSLogs/\S+\.gz", "[key]");
     settings.add_filter(regex_escape(env!("CARGO_PKG_VERSION")).as_str(), "[version]");
@@ -107,14 +110,71 @@ fn regex_escape(text: &str) -> String {
 }
 
 #[test]
+fn a_backfill_and_what_is_made_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    write_logs(&folder.path().join("logs"), 1);
+    let range = ["--from", "2024-05-01T12:00Z", "--to", "2024-05-01T15:00Z", "--width", "30m"];
+    let places = ["--source", "logs", "--store", "digests"];
+    let backfill = |more: &[&'static str]| [&["backfill"], &range[..], &places, more].concat();
+    let commands = [
+        backfill(&["--dry-run"]),
+        backfill(&["--roll-up", "1h"]),
+        backfill(&["--log-format", "json"]),
+        backfill(&["--only-late"]),
+        vec!["compact", "--from", "2024-05-01T12", "--to", "2024-05-01T14", "--width", "2h", "--store", "digests"],
+        vec![
+            "edges",
+            "2024-05-01T12:30Z/2024-05-01T13:40Z",
+            "--source",
+            "logs",
+            "--store",
+            "digests",
+            "--format",
+            "csv",
+        ],
+        vec![
+            "sql",
+            "SELECT count(*) AS edges, sum(flows) AS flows FROM edges",
+            "--window",
+            "2024-05-01T12:30Z/PT1H",
+            "--store",
+            "digests",
+        ],
+        vec!["retain", "--store", "digests"],
+        vec!["retain", "--hours", "30d", "--store", "digests"],
+        vec!["retain", "--hours", "30d", "--apply", "--store", "digests"],
+        vec!["windows", "--store", "digests", "--format", "csv"],
+        vec!["backfill", "--from", "2023-05-01", "--to", "2023-05-02", "--source", "logs", "--store", "digests"],
+        vec![
+            "backfill",
+            "--from",
+            "2024-05-01",
+            "--to",
+            "2024-05-02",
+            "--width",
+            "7h",
+            "--source",
+            "logs",
+            "--store",
+            "digests",
+        ],
+    ];
+    let commands: Vec<&[&str]> = commands.iter().map(Vec::as_slice).collect();
+    check("backfill", &screen(folder.path(), &commands));
+}
+
+#[test]
 fn help_of_every_command() {
     let folder = tempfile::tempdir().unwrap();
     check("help", &screen(folder.path(), &[&["--help"], &["--version"]]));
     // The options that all of them share are told by `flowdiff --help`, and left out here.
-    let commands: [&[&str]; 17] = [
+    let commands: [&[&str]; 20] = [
         &["demo", "-h"],
         &["sql", "-h"],
         &["digest", "-h"],
+        &["backfill", "-h"],
+        &["compact", "-h"],
+        &["retain", "-h"],
         &["windows", "-h"],
         &["edges", "-h"],
         &["graph", "-h"],
