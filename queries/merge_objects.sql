@@ -1,8 +1,10 @@
 -- merge_objects: the objects of a window from those of its parts.
 -- reads:   objects (all columns of an object file)
--- returns: the columns of an object file; one row per object key. An object that one part has read and another has set
---          aside counts as read. in_window, ok, nodata, skipdata add up; the other counts are of the whole object and
---          the same in every part that has read it
+-- returns: object_key, etag, size, file_time, account_id, region, flow_log_id, set_aside, records, in_window, ok, nodata,
+--          skipdata, refused_fields, refused_encoding, refused_address, refused_number, refused_range, no_time,
+--          milliseconds, spaces, headers, unknown_fields, odd_actions, first_end, last_end; one row per object. One that
+--          a part has read and another has set aside counts as read. in_window, ok, nodata, skipdata add up; the other
+--          counts are of the whole object and the same in every part that has read it
 -- order:   object_key
 SELECT object_key,
        coalesce(min(etag) FILTER (WHERE set_aside IS NULL), min(etag)) AS etag,

@@ -43,7 +43,7 @@ pub(super) async fn run(setup: &Setup, args: BackfillArgs) -> Result<u8> {
         json!({"event": "plan", "range": range.to_string(), "windows": plan.windows, "published": plan.done,
                "to_build": plan.targets.len(), "without_objects": plan.empty, "objects": plan.objects, "bytes": plan.bytes})
     });
-    if plan.windows == plan.empty {
+    if plan.windows == plan.empty && !args.only_late {
         return Err(Error::not_found(format!("no flow-log object of {} is of {range}", builder.source.url))
             .with_hint("look at the source and the range; `flowdiff check` names the newest object"));
     }
@@ -179,14 +179,18 @@ fn describe(setup: &Setup, range: &Window, width: &str, plan: &Plan, threads: us
         0 => std::thread::available_parallelism().map_or(1, |threads| threads.get()),
         threads => threads,
     };
-    let time = Duration::from_secs(plan.bytes / (BYTES_PER_SECOND * threads as u64));
+    let seconds = plan.bytes / (BYTES_PER_SECOND * threads as u64);
+    let time = match seconds {
+        0 => "a second".to_owned(),
+        seconds => HumanDuration(Duration::from_secs(seconds)).to_string(),
+    };
     format!(
         "range {range} in windows of {width}\n\
          windows {}: {} published, {} without objects, {} to build\n\
          objects {} ({}), each read once\n\
          requests {} LIST, {gets} GET, {puts} PUT\n\
          dollars {dollars:.6}\n\
-         time about {} on {threads} threads\n",
+         time about {time} on {threads} threads\n",
         HumanCount(plan.windows as u64),
         HumanCount(plan.done as u64),
         HumanCount(plan.empty as u64),
@@ -194,7 +198,6 @@ fn describe(setup: &Setup, range: &Window, width: &str, plan: &Plan, threads: us
         HumanCount(plan.objects),
         HumanBytes(plan.bytes),
         HumanCount(plan.list_requests),
-        HumanDuration(time),
     )
 }
 

@@ -118,9 +118,10 @@ pub struct Estimate {
     pub put_requests: u64,
 }
 
-/// What publishing a first version to a store in use takes: the versions of the window are listed; the rules are read
-/// twice; a probe is put twice, then three files and the manifest.
-const CATALOG_LISTS: u64 = 1;
+/// What publishing a first version to a store in use takes: the versions of the window are listed, then the days, and for
+/// narrower digests each day of the window; the rules are read twice; a probe is put twice, then three files and the
+/// manifest.
+const CATALOG_LISTS: u64 = 2;
 const CATALOG_GETS: u64 = 2;
 const CATALOG_PUTS: u64 = 6;
 
@@ -183,10 +184,11 @@ impl Builder {
     pub async fn estimate(&self, window: &Window) -> Result<Estimate> {
         let report = Report::new();
         let scope = self.scope(window, &report).await?;
+        let days = (window.stop().date_naive() - window.start().date_naive()).num_days() + 1;
         Ok(Estimate {
             objects: scope.objects.len() as u64,
             bytes: scope.objects.iter().map(|object| object.size).sum(),
-            list_requests: report.figures().list_requests + CATALOG_LISTS,
+            list_requests: report.figures().list_requests + CATALOG_LISTS + days.unsigned_abs(),
             get_requests: scope.objects.len() as u64 + CATALOG_GETS,
             put_requests: CATALOG_PUTS,
         })

@@ -25,7 +25,7 @@ pub struct Options {
 pub struct Plan {
     /// The windows to build, in order.
     pub targets: Vec<Target>,
-    /// Windows in the range.
+    /// Windows in the range; if only late objects are wanted, those that are published.
     pub windows: usize,
     /// Windows that are published and need nothing.
     pub done: usize,
@@ -63,14 +63,13 @@ pub async fn plan(builder: &Builder, range: &Window, options: &Options) -> Resul
     let mut plan = Plan::default();
     let mut candidates = Vec::new();
     for window in split(range, options.width)? {
-        plan.windows += 1;
         let before = published.remove(&window);
+        if options.only_late && before.is_none() {
+            continue;
+        }
+        plan.windows += 1;
         let is_final = before.as_ref().is_some_and(|manifest| manifest.state == State::Final);
-        let is_wanted = match options.only_late {
-            true => before.is_some(),
-            false => options.force || !is_final,
-        };
-        match is_wanted {
+        match options.only_late || options.force || !is_final {
             true => candidates.push(Target { window, before, force: options.force }),
             false => plan.done += 1,
         }

@@ -104,6 +104,8 @@ struct Folded {
 
 /// Most different texts in `action`: their number is part of a packed key. AWS has two.
 const ACTIONS_MAX: usize = 256;
+/// Rows of a batch on disk: small, because a merge holds several of each run.
+const SPILL_ROWS: usize = 1024;
 /// Numbers of the actions that every fold knows.
 const MISSING: u8 = 0;
 const ACCEPT: u8 = 1;
@@ -225,7 +227,10 @@ impl Fold {
             // Taken after the edges: an action that they use is among them.
             let actions = lock(&self.actions).clone();
             for batch in batches(groups, &actions)? {
-                batch_bytes_max = file.append_batch(&batch)?.max(batch_bytes_max);
+                for start in (0..batch.num_rows()).step_by(SPILL_ROWS) {
+                    let rows = batch.slice(start, SPILL_ROWS.min(batch.num_rows() - start));
+                    batch_bytes_max = file.append_batch(&rows)?.max(batch_bytes_max);
+                }
             }
             self.bytes.fetch_sub(bytes, Ordering::Relaxed);
             self.room.shrink(bytes);

@@ -186,7 +186,7 @@ async fn a_manifest_that_somebody_else_created_is_not_tried_again() {
     let Some(logs) = Logs::put().await else { return };
     let seen = Seen::default();
     let sees = seen.clone();
-    let judge = move |head: &str| match head.starts_with("PUT ") && head.contains("/00000001.json") {
+    let judge = move |head: &str| match head.starts_with("PUT ") && head.contains("/_00000001.json") {
         true => {
             sees.add(head);
             refusal("412 Precondition Failed", "PreconditionFailed", "")
