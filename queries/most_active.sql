@@ -1,11 +1,11 @@
 -- most_active: the edges that were there in most windows: what a network does all the time.
 -- reads:   edges (the edge key, bytes, first_seen, last_seen, window_start, window_stop)
 -- params:  $window_start, $window_stop  timestamp, UTC, half-open;  $limit  count, default 20
--- returns: the edge key, windows (in which the edge was seen), bytes (octets), first_seen, last_seen; one row per
---          edge. Sums stop at 2^63-1
+-- returns: the edge key, windows (in which the edge was seen: a digest holds it once), bytes (octets), first_seen,
+--          last_seen; one row per edge. Sums stop at 2^63-1
 -- order:   windows descending, bytes descending, then the edge key
 SELECT account_id, interface_id, srcaddr, dstaddr, srcport, dstport, protocol, action,
-       count(DISTINCT window_start) AS windows,
+       count(*) AS windows,
        CAST(least(sum(CAST(bytes AS DECIMAL(28, 0))), 9223372036854775807) AS BIGINT) AS bytes,
        min(first_seen) AS first_seen, max(last_seen) AS last_seen
 FROM edges

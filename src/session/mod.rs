@@ -59,6 +59,10 @@ impl Default for Options {
 /// How many of the largest consumers are named when memory runs out.
 const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::new(5).expect("five is not zero");
 
+/// Up to so many rows the smaller side of a join is one table for all threads, and the larger side stays where it is. The
+/// default (128 Ki) moved a history of 20 million edges between threads to look up a thousand of them.
+const JOIN_BUILD_ROWS_MAX: usize = 1 << 20;
+
 /// Values of a query's parameters, by name without `$`, as text.
 pub type Params = BTreeMap<String, String>;
 
@@ -110,6 +114,7 @@ impl Session {
         let merge_bytes = &mut config.options_mut().execution.sort_spill_reservation_bytes;
         *merge_bytes = (*merge_bytes).min(memory_bytes / (16 * threads));
         config.options_mut().sql_parser.collect_spans = true;
+        config.options_mut().optimizer.hash_join_single_partition_threshold_rows = JOIN_BUILD_ROWS_MAX;
         let state =
             SessionStateBuilder::new_with_default_features().with_config(config).with_runtime_env(runtime).build();
         let context = SessionContext::new_with_state(state);

@@ -34,26 +34,27 @@ pub struct Tiling {
 /// Of overlapping windows where none holds the others (12:00/14:00 beside 13:00/15:00) only one can be taken; what the
 /// other covers besides becomes a gap.
 pub fn tile(range: &Window, published: &[Window], prefer: Prefer) -> Tiling {
-    let inside = |window: &&Window| range.start <= window.start && window.stop <= range.stop;
-    let mut windows: Vec<Window> = published.iter().filter(inside).copied().collect();
-    windows.sort_unstable_by_key(|window| (window.stop, window.start));
-    windows.dedup();
-
+    let spans = spans(range, published);
     // Weighted interval scheduling: the best choice among the first n windows is that among the first n - 1, or the
     // nth beside the best among those that stop by its start.
-    let mut best = vec![Choice::default()];
-    for (index, window) in windows.iter().enumerate() {
-        let before = windows[..index].partition_point(|other| other.stop <= window.start);
-        let with = best[before].with(window, before, prefer);
+    let mut best = Vec::with_capacity(spans.len() + 1);
+    best.push(Choice::default());
+    for (index, span) in spans.iter().enumerate() {
+        // Mostly the window before is the neighbour; else it is looked for.
+        let before = match index.checked_sub(1).map(|last| spans[last].stop <= span.start) {
+            Some(false) => spans[..index].partition_point(|other| other.stop <= span.start),
+            Some(true) | None => index,
+        };
+        let with = best[before].with(*span, before, prefer);
         let without = best[index];
         best.push(if with.score > without.score { with } else { Choice { taken: None, ..without } });
     }
-    let mut tiles = Vec::new();
-    let mut count = windows.len();
+    let mut tiles = Vec::with_capacity(spans.len());
+    let mut count = spans.len();
     while count > 0 {
         count = match best[count].taken {
             Some(before) => {
-                tiles.push(windows[count - 1]);
+                tiles.push(published[spans[count - 1].index]);
                 before
             }
             None => count - 1,
@@ -62,6 +63,31 @@ pub fn tile(range: &Window, published: &[Window], prefer: Prefer) -> Tiling {
     tiles.reverse();
     let gaps = gaps(range, &tiles);
     Tiling { tiles, gaps }
+}
+
+/// A window inside a range, in minutes from the start of the range: small, and quick to compare. Ordered by stop, then
+/// start. A range of times that fit SQL has fewer than 2^29 minutes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Span {
+    stop: u32,
+    start: u32,
+    /// Where the window is among those that were given.
+    index: usize,
+}
+
+/// The windows that lie wholly inside `range`, in order, each once.
+fn spans(range: &Window, published: &[Window]) -> Vec<Span> {
+    let (origin, end) = (range.start.timestamp(), range.stop.timestamp());
+    let span = |(index, window): (usize, &Window)| {
+        let (start, stop) = (window.start.timestamp(), window.stop.timestamp());
+        let minutes = |seconds: i64| u32::try_from((seconds - origin) / 60).ok();
+        (origin <= start && stop <= end).then_some(Span { stop: minutes(stop)?, start: minutes(start)?, index })
+    };
+    let mut spans = Vec::with_capacity(published.len());
+    spans.extend(published.iter().enumerate().filter_map(span));
+    spans.sort_unstable();
+    spans.dedup_by_key(|span| (span.stop, span.start));
+    spans
 }
 
 /// The best that can be done with the first so many windows.
@@ -74,13 +100,13 @@ struct Choice {
 }
 
 impl Choice {
-    fn with(&self, window: &Window, before: usize, prefer: Prefer) -> Choice {
+    fn with(&self, span: Span, before: usize, prefer: Prefer) -> Choice {
         let count = match prefer {
             Prefer::Fewest => -1,
             Prefer::Finest => 1,
         };
         let (minutes, counts) = self.score;
-        Choice { score: (minutes + window.width().num_minutes(), counts + count), taken: Some(before) }
+        Choice { score: (minutes + i64::from(span.stop - span.start), counts + count), taken: Some(before) }
     }
 }
 
