@@ -216,8 +216,7 @@ impl<'a, S: Sink> Decoder<'a, S> {
         while !rest.is_empty() {
             self.line += 1;
             record.begin();
-            if !Layout::may_be_header(rest)
-                && let Some(layout) = &self.layout
+            if let Some(layout) = &self.layout
                 && let Some(length) = layout.decode_plain(rest, &mut record, &mut memory)
             {
                 rest = &rest[length..];

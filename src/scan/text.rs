@@ -12,6 +12,8 @@ pub struct Layout {
     slots: Vec<Slot>,
     /// The same columns, as lines without surprises are read.
     steps: Vec<Step>,
+    /// Whether any line of so many tokens could be a record, even a header.
+    only_texts: bool,
     /// How many columns are no official field.
     pub unknown: u64,
 }
@@ -59,8 +61,10 @@ impl Layout {
             return Err(BadHeader::Duplicate((*twice).to_owned()));
         }
         let slots: Vec<Slot> = names.iter().map(|name| Slot::of(name, extras)).collect();
+        let steps = plain::steps(&slots);
         Ok(Layout {
-            steps: plain::steps(&slots),
+            only_texts: steps.iter().all(|step| matches!(step, Step::Run(_))),
+            steps,
             slots,
             unknown: names.iter().filter(|name| Field::find(name).is_none()).count() as u64,
         })
@@ -74,7 +78,7 @@ impl Layout {
 
     /// Whether a line may be a header by its first byte: few records begin with an id, a name or a tag.
     #[inline]
-    pub fn may_be_header(line: &[u8]) -> bool {
+    fn may_be_header(line: &[u8]) -> bool {
         matches!(line.first(), Some(b'a'..=b'z' | b'$'))
     }
 
@@ -90,6 +94,10 @@ impl Layout {
     /// `None` says nothing of the line: [`Layout::decode`] must look at it. The record must not be used then.
     #[inline]
     pub fn decode_plain<'a>(&self, rest: &'a [u8], record: &mut Record<'a>, memory: &mut Memory<'a>) -> Option<usize> {
+        // Where a column is an address or a number, a header is not plain.
+        if self.only_texts && Layout::may_be_header(rest) {
+            return None;
+        }
         plain::read(&self.steps, rest, record, memory)
     }
 
@@ -184,6 +192,18 @@ mod tests {
         assert!(Layout::is_header(b"version account-id interface-id"));
         assert!(!Layout::is_header(b"eni-1235b8ca 10.0.0.1 10.0.0.2"));
         assert!(!Layout::is_header(b"web region prod"), "tags that happen to be field names");
+    }
+
+    #[test]
+    fn a_header_among_lines_is_never_a_plain_record() {
+        for header in
+            ["interface-id srcaddr bytes", "interface-id action", "region version", "brand-new-field type end"]
+        {
+            let layout = Layout::parse_header(header.as_bytes(), &[]).unwrap();
+            let text = format!("{header}\n{}", "x".repeat(16));
+            let (mut record, mut memory) = (Record::new(0), Memory::default());
+            assert_eq!(layout.decode_plain(text.as_bytes(), &mut record, &mut memory), None, "{header}");
+        }
     }
 
     proptest! {
