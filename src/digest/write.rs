@@ -11,7 +11,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, ArrowWriterOptions, compute_leaves};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use sha2::{Digest, Sha256};
+use ring::digest::{Context as Checksum, SHA256, digest};
 use std::fmt::Write as _;
 use std::io::Write;
 use std::path::Path;
@@ -48,7 +48,7 @@ pub(super) async fn write(
     // Without Arrow's own schema in the footer, every reader sees plain Parquet types.
     let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
     let file = NamedTempFile::new_in(folder).context(|| format!("make a file in {}", folder.display()))?;
-    let hashing = Hashing { file, checksum: Sha256::new(), size: 0 };
+    let hashing = Hashing { file, checksum: Checksum::new(&SHA256), size: 0 };
     let writer = ArrowWriter::try_new_with_options(hashing, schema.clone(), options)?;
     let (mut writer, factory) = writer.into_serialized_writer()?;
     let factory = Arc::new(factory);
@@ -73,12 +73,12 @@ pub(super) async fn write(
     drop(groups);
     let mut hashing = writer.into_inner()?;
     hashing.flush()?;
-    Ok(Written { file: hashing.file, size: hashing.size, rows, checksum: hex(&hashing.checksum.finalize()) })
+    Ok(Written { file: hashing.file, size: hashing.size, rows, checksum: hex(hashing.checksum.finish().as_ref()) })
 }
 
 /// SHA-256 of a text, hexadecimal.
 pub(super) fn checksum(text: &str) -> String {
-    hex(&Sha256::digest(text))
+    hex(digest(&SHA256, text.as_bytes()).as_ref())
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -143,7 +143,7 @@ fn encode(
 /// Writes to a file and sums what goes by.
 struct Hashing {
     file: NamedTempFile,
-    checksum: Sha256,
+    checksum: Checksum,
     size: u64,
 }
 

@@ -124,7 +124,9 @@ impl AddressText {
         std::str::from_utf8(self.as_bytes()).expect("addresses are written in ASCII")
     }
 
-    fn as_bytes(&self) -> &[u8] {
+    /// The text, ASCII.
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.length]
     }
 }

@@ -94,7 +94,7 @@ fn rows<S: Sink>(decoder: &mut Decoder<'_, S>, batch: &RecordBatch, slots: &[Slo
         .collect::<Result<Vec<_>, String>>()?;
     let mut record = Record::new(decoder.spec.extras.len());
     for row in 0..batch.num_rows() {
-        record.milliseconds = false;
+        record.begin();
         let decoded = columns.iter().try_for_each(|(slot, column)| put(*slot, column, row, &mut record));
         if !decoder.row(&mut record, decoded) {
             return Ok(false);

@@ -6,6 +6,7 @@ mod fetch;
 mod fold;
 mod inflate;
 mod object;
+mod plain;
 mod progress;
 pub mod prune;
 mod record;

@@ -2,6 +2,7 @@
 //! sink, counts, or the reason why the object is set aside; no record of such an object reaches the sink.
 
 use super::inflate::{Inflater, Limits};
+use super::plain::Memory;
 use super::record::{Record, Refusal};
 use super::text::{BadHeader, Layout};
 use super::{TRANSIT_GATEWAY, columns};
@@ -59,6 +60,20 @@ pub struct Counts {
     pub nodata: u64,
     /// `SKIPDATA`.
     pub skipdata: u64,
+}
+
+/// What is counted of a record's texts.
+#[derive(Clone, Copy, Debug)]
+struct Texts {
+    status: Status,
+    odd_action: bool,
+}
+
+impl Texts {
+    fn of(record: &Record<'_>) -> Texts {
+        let odd_action = !matches!(record.text(Field::Action), None | Some(b"ACCEPT" | b"REJECT"));
+        Texts { status: Status::of(record), odd_action }
+    }
 }
 
 /// Counts over one object; sums over several.
@@ -120,10 +135,10 @@ impl Tally {
     }
 
     #[inline]
-    fn count(&mut self, record: &Record<'_>, window: Option<&Range<i64>>) {
+    fn count(&mut self, record: &Record<'_>, texts: Texts, window: Option<&Range<i64>>) {
         self.records += 1;
         self.milliseconds += u64::from(record.milliseconds);
-        self.odd_actions += u64::from(!matches!(record.text(Field::Action), None | Some(b"ACCEPT" | b"REJECT")));
+        self.odd_actions += u64::from(texts.odd_action);
         let Some(end) = record.number(Field::End) else {
             self.no_time += 1;
             return;
@@ -132,7 +147,7 @@ impl Tally {
         self.last_end = Some(self.last_end.map_or(end, |last| last.max(end)));
         if window.is_none_or(|window| window.contains(&end)) {
             self.in_window += 1;
-            match Status::of(record) {
+            match texts.status {
                 Status::Ok => self.ok += 1,
                 Status::NoData => self.nodata += 1,
                 Status::SkipData => self.skipdata += 1,
@@ -174,7 +189,9 @@ pub fn decode(
     spec: &Spec,
     sink: &mut impl Sink,
 ) -> Result<Tally, String> {
-    let mut decoder = Decoder { object, spec, sink, tally: Tally::default(), line: 0, layout: None, header: None };
+    let texts = Texts { status: Status::Ok, odd_action: false };
+    let mut decoder =
+        Decoder { object, spec, sink, tally: Tally::default(), line: 0, layout: None, header: None, texts };
     match object.name.format {
         Format::Parquet => columns::decode(&mut decoder, body)?,
         Format::Text => {
@@ -199,6 +216,8 @@ pub(super) struct Decoder<'a, S> {
     layout: Option<Layout>,
     /// Why the first header cannot be used.
     header: Option<BadHeader>,
+    /// What is counted of the last record's texts.
+    texts: Texts,
 }
 
 impl<'a, S: Sink> Decoder<'a, S> {
@@ -208,15 +227,14 @@ impl<'a, S: Sink> Decoder<'a, S> {
         if self.line == 0 {
             chunk = chunk.strip_prefix(b"\xef\xbb\xbf").unwrap_or(chunk);
         }
-        let ascii = chunk.is_ascii();
         let mut record = Record::new(self.spec.extras.len());
+        let mut memory = Memory::default();
         let mut rest = chunk;
         while !rest.is_empty() {
             self.line += 1;
-            record.milliseconds = false;
-            if ascii
-                && !Layout::may_be_header(rest)
-                && let Some(length) = self.layout.as_ref().and_then(|layout| layout.decode_plain(rest, &mut record))
+            record.begin();
+            if let Some(layout) = &self.layout
+                && let Some(length) = layout.decode_plain(rest, &mut record, &mut memory)
             {
                 rest = &rest[length..];
                 if !self.record(&mut record) {
@@ -224,11 +242,12 @@ impl<'a, S: Sink> Decoder<'a, S> {
                 }
                 continue;
             }
+            memory.forget();
             let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
             let line = &rest[..end];
             rest = rest.get(end + 1..).unwrap_or_default();
             let line = line.strip_suffix(b"\r").unwrap_or(line);
-            if !line.is_empty() && !self.line(line, ascii, &mut record) {
+            if !line.is_empty() && !self.line(line, &mut record) {
                 return false;
             }
         }
@@ -236,7 +255,7 @@ impl<'a, S: Sink> Decoder<'a, S> {
     }
 
     #[inline]
-    fn line<'t>(&mut self, line: &'t [u8], ascii: bool, record: &mut Record<'t>) -> bool
+    fn line<'t>(&mut self, line: &'t [u8], record: &mut Record<'t>) -> bool
     where
         'a: 't,
     {
@@ -248,7 +267,7 @@ impl<'a, S: Sink> Decoder<'a, S> {
             self.tally.refuse(self.line, Refusal::FieldCount);
             return true;
         };
-        if !ascii && std::str::from_utf8(line).is_err() {
+        if std::str::from_utf8(line).is_err() {
             self.tally.refuse(self.line, Refusal::Encoding);
             return true;
         }
@@ -294,10 +313,13 @@ impl<'a, S: Sink> Decoder<'a, S> {
     where
         'a: 't,
     {
-        let name = &self.object.name;
-        record.fill(Field::AccountId, name.account.as_bytes());
-        record.fill(Field::Region, name.region.as_bytes());
-        self.tally.count(record, self.spec.window.as_ref());
+        if !record.same_texts {
+            let name = &self.object.name;
+            record.fill(Field::AccountId, name.account.as_bytes());
+            record.fill(Field::Region, name.region.as_bytes());
+            self.texts = Texts::of(record);
+        }
+        self.tally.count(record, self.texts, self.spec.window.as_ref());
         self.sink.take(record, self.line)
     }
 

@@ -44,6 +44,8 @@ pub struct Record<'a> {
     extras: Vec<&'a [u8]>,
     /// Whether the last `start` or `end` came in milliseconds.
     pub(super) milliseconds: bool,
+    /// Whether it is known that all texts are those of the record before.
+    pub(super) same_texts: bool,
 }
 
 const NULL: i64 = -1;
@@ -57,7 +59,15 @@ impl<'a> Record<'a> {
             numbers: [NULL; Field::NUMBERS],
             extras: vec![b""; extras],
             milliseconds: false,
+            same_texts: false,
         }
+    }
+
+    /// Forgets what was said of the record before, but not its values: they are overwritten.
+    #[inline]
+    pub(super) fn begin(&mut self) {
+        self.milliseconds = false;
+        self.same_texts = false;
     }
 
     /// Text of a [`Kind::Text`] field.
@@ -85,6 +95,18 @@ impl<'a> Record<'a> {
     pub fn extra(&self, index: usize) -> Option<&'a [u8]> {
         let text = self.extras[index];
         (!text.is_empty()).then_some(text)
+    }
+
+    /// Puts an IPv4 address.
+    #[inline]
+    pub(super) fn put_ipv4(&mut self, slot: usize, address: Ipv4Addr) {
+        self.addresses[slot] = Some(IpAddr::V4(address));
+    }
+
+    /// Puts a number that is known to be in the range of its field; a time in seconds.
+    #[inline]
+    pub(super) fn put_plain(&mut self, slot: usize, number: i64) {
+        self.numbers[slot] = number;
     }
 
     /// Puts `text` where the record has none.
@@ -131,29 +153,8 @@ impl Slot {
 
     /// Reads the token that `rest` begins with into the record and returns its length; `None` if it is not written as
     /// AWS writes it, or ends too near to the end of `rest`.
-    #[inline(always)]
+    #[inline]
     pub(super) fn read<'a>(self, record: &mut Record<'a>, rest: &'a [u8]) -> Option<usize> {
-        match self {
-            Slot::Address(slot) => {
-                if let Some((bits, length)) = token::ipv4(rest) {
-                    record.addresses[slot] = Some(IpAddr::V4(Ipv4Addr::from_bits(bits)));
-                    return Some(length);
-                }
-            }
-            Slot::Number { slot, max } => {
-                if let Some((number, length)) = token::number(rest) {
-                    record.numbers[slot] = number;
-                    return (number <= max).then_some(length);
-                }
-            }
-            Slot::Time(slot) => {
-                if let Some((number, length)) = token::number(rest) {
-                    record.numbers[slot] = number;
-                    return (number <= MILLISECONDS_START).then_some(length);
-                }
-            }
-            Slot::Text(_) | Slot::Extra(_) | Slot::Skip => {}
-        }
         let length = token::text(rest).filter(|&length| length > 0)?;
         self.put(record, &rest[..length]).ok()?;
         Some(length)
@@ -198,7 +199,7 @@ impl Slot {
 }
 
 /// Times above this are milliseconds: as seconds it is the year 5138, as milliseconds 1973.
-const MILLISECONDS_START: i64 = 100_000_000_000;
+pub(super) const MILLISECONDS_START: i64 = 100_000_000_000;
 
 #[inline]
 fn parse_number(token: &[u8]) -> Result<i64, Refusal> {

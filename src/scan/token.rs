@@ -27,11 +27,11 @@ pub(super) fn text(rest: &[u8]) -> Option<usize> {
 #[inline(always)]
 pub(super) fn number(rest: &[u8]) -> Option<(i64, usize)> {
     let (high, length) = digits(rest)?;
-    if length == 0 || (length > 1 && rest[0] == b'0') {
+    if rest[0] == b'0' && length > 1 {
         return None;
     }
     if length < 8 {
-        return Some((high, length));
+        return (length > 0).then_some((high, length));
     }
     let (low, more) = digits(&rest[8..])?;
     (more < 8).then(|| (high * POWERS[more] + low, 8 + more))
@@ -51,7 +51,7 @@ fn digits(rest: &[u8]) -> Option<(i64, usize)> {
     if length == 0 {
         return Some((0, 0));
     }
-    let ones = (word << (64 - 8 * length)) & every(0x0f);
+    let ones = word << (64 - 8 * length);
     let pairs = (ones.wrapping_mul(10 << 8 | 1) >> 8) & 0x00ff_00ff_00ff_00ff;
     let fours = (pairs.wrapping_mul(100 << 16 | 1) >> 16) & 0x0000_ffff_0000_ffff;
     Some(((fours.wrapping_mul(10_000 << 32 | 1) >> 32) as i64, length))

@@ -3,12 +3,13 @@
 use super::{Group, InterfaceFacts};
 use crate::flow::{AddressText, Edge, EdgeKey, edges_schema};
 use datafusion::arrow::array::{
-    ArrayRef, Int64Array, RecordBatch, StringViewBuilder, TimestampMillisecondArray, UInt8Array, UInt8Builder,
-    UInt16Array,
+    ArrayBuilder, ArrayRef, Int64Array, RecordBatch, StringViewArray, StringViewBuilder, TimestampMillisecondArray,
+    UInt8Array, UInt8Builder, UInt16Array, UInt32Array,
 };
-use datafusion::arrow::buffer::Buffer;
+use datafusion::arrow::compute::take;
 use datafusion::error::Result;
 use std::net::IpAddr;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Rows of a batch.
@@ -47,9 +48,9 @@ pub(super) fn batches(groups: Vec<Group>, actions: &[String]) -> Result<Vec<Reco
         rows.begin(&group.facts);
         for (_, index) in order.drain(..) {
             let (key, edge) = &edges[index];
-            rows.push(key, edge, actions);
+            rows.push(key, edge);
             if rows.flows.len() == BATCH_ROWS {
-                batches.push(rows.finish()?);
+                batches.push(rows.finish(actions)?);
                 rows = Rows::new();
                 rows.begin(&group.facts);
             }
@@ -57,7 +58,7 @@ pub(super) fn batches(groups: Vec<Group>, actions: &[String]) -> Result<Vec<Reco
         edges.clear();
     }
     if !rows.flows.is_empty() {
-        batches.push(rows.finish()?);
+        batches.push(rows.finish(actions)?);
     }
     Ok(batches)
 }
@@ -71,7 +72,7 @@ struct Rows {
     srcport: Vec<u16>,
     dstport: Vec<u16>,
     protocol: Vec<u8>,
-    action: StringViewBuilder,
+    action: Vec<u32>,
     flows: Vec<i64>,
     packets: Vec<i64>,
     bytes: Vec<i64>,
@@ -93,7 +94,7 @@ impl Rows {
             srcport: numbers(),
             dstport: numbers(),
             protocol: numbers(),
-            action: StringViewBuilder::with_capacity(BATCH_ROWS),
+            action: numbers(),
             flows: numbers(),
             packets: numbers(),
             bytes: numbers(),
@@ -109,7 +110,7 @@ impl Rows {
         self.interface.begin(&facts.interface);
     }
 
-    fn push(&mut self, key: &EdgeKey, edge: &Edge, actions: &[String]) {
+    fn push(&mut self, key: &EdgeKey, edge: &Edge) {
         self.account.push();
         self.interface.push();
         self.srcaddr.push(key.srcaddr);
@@ -117,7 +118,7 @@ impl Rows {
         self.srcport.push(key.srcport);
         self.dstport.push(key.dstport);
         self.protocol.push(key.protocol);
-        self.action.append_value(&actions[usize::from(key.action)]);
+        self.action.push(u32::from(key.action));
         self.flows.push(edge.flows);
         self.packets.push(edge.packets);
         self.bytes.push(edge.bytes);
@@ -126,19 +127,19 @@ impl Rows {
         self.tcp_flags.append_option(u8::try_from(edge.tcp_flags).ok());
     }
 
-    fn finish(mut self) -> Result<RecordBatch> {
+    fn finish(mut self, actions: &[String]) -> Result<RecordBatch> {
         let counter = |values: Vec<i64>| -> ArrayRef { Arc::new(Int64Array::from(values)) };
         let time =
             |millis: Vec<i64>| -> ArrayRef { Arc::new(TimestampMillisecondArray::from(millis).with_timezone("UTC")) };
         let columns: Vec<ArrayRef> = vec![
-            Arc::new(self.account.builder.finish()),
-            Arc::new(self.interface.builder.finish()),
-            Arc::new(self.srcaddr.builder.finish()),
-            Arc::new(self.dstaddr.builder.finish()),
+            self.account.finish()?,
+            self.interface.finish()?,
+            self.srcaddr.finish(),
+            self.dstaddr.finish(),
             Arc::new(UInt16Array::from(self.srcport)),
             Arc::new(UInt16Array::from(self.dstport)),
             Arc::new(UInt8Array::from(self.protocol)),
-            Arc::new(self.action.finish()),
+            pick(&StringViewArray::from_iter_values(actions), self.action)?,
             counter(self.flows),
             counter(self.packets),
             counter(self.bytes),
@@ -150,44 +151,68 @@ impl Rows {
     }
 }
 
-/// A column of text that stays the same for many rows: it is stored once for them.
+/// The texts at these indices, each stored once.
+fn pick(texts: &StringViewArray, indices: Vec<u32>) -> Result<ArrayRef> {
+    Ok(take(texts, &UInt32Array::from(indices), None)?)
+}
+
+/// A column of text that stays the same for many rows.
 struct Repeated {
-    builder: StringViewBuilder,
-    block: u32,
-    length: u32,
+    texts: StringViewBuilder,
+    indices: Vec<u32>,
+    last: u32,
 }
 
 impl Repeated {
     fn new() -> Repeated {
-        Repeated { builder: StringViewBuilder::with_capacity(BATCH_ROWS), block: 0, length: 0 }
+        Repeated { texts: StringViewBuilder::new(), indices: Vec::with_capacity(BATCH_ROWS), last: 0 }
     }
 
     fn begin(&mut self, text: &str) {
-        self.block = self.builder.append_block(Buffer::from(text.as_bytes()));
-        self.length = text.len() as u32;
+        self.last = self.texts.len() as u32;
+        self.texts.append_value(text);
     }
 
     fn push(&mut self) {
-        self.builder.try_append_view(self.block, 0, self.length).expect("the block holds the whole text");
+        self.indices.push(self.last);
+    }
+
+    fn finish(mut self) -> Result<ArrayRef> {
+        pick(&self.texts.finish(), self.indices)
     }
 }
 
 /// A column of addresses; the text of one that repeats is written once.
 struct Addresses {
-    builder: StringViewBuilder,
-    last: Option<(IpAddr, AddressText)>,
+    /// The texts, one behind the other, and where each row's is.
+    text: Vec<u8>,
+    rows: Vec<Range<usize>>,
+    last: Option<IpAddr>,
 }
 
 impl Addresses {
     fn new() -> Addresses {
-        Addresses { builder: StringViewBuilder::with_capacity(BATCH_ROWS), last: None }
+        Addresses { text: Vec::with_capacity(16 * BATCH_ROWS), rows: Vec::with_capacity(BATCH_ROWS), last: None }
     }
 
     fn push(&mut self, address: IpAddr) {
-        let (_, text) = match self.last {
-            Some(last) if last.0 == address => last,
-            _ => *self.last.insert((address, AddressText::of(address))),
+        let row = match self.rows.last() {
+            Some(row) if self.last == Some(address) => row.clone(),
+            _ => {
+                let start = self.text.len();
+                self.text.extend_from_slice(AddressText::of(address).as_bytes());
+                self.last = Some(address);
+                start..self.text.len()
+            }
         };
-        self.builder.append_value(text.as_str());
+        self.rows.push(row);
+    }
+
+    /// All texts are checked at once: one by one, that would take longer than writing them.
+    fn finish(self) -> ArrayRef {
+        let text = String::from_utf8(self.text).expect("addresses are written in ASCII");
+        let mut column = StringViewBuilder::with_capacity(self.rows.len());
+        self.rows.into_iter().for_each(|row| column.append_value(&text[row]));
+        Arc::new(column.finish())
     }
 }
