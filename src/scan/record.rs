@@ -45,7 +45,7 @@ pub struct Record<'a> {
     /// Whether the last `start` or `end` came in milliseconds.
     pub(super) milliseconds: bool,
     /// Whether it is known that all texts are those of the record before.
-    pub(super) same_texts: bool,
+    pub(in crate::scan) same_texts: bool,
 }
 
 const NULL: i64 = -1;

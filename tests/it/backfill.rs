@@ -225,15 +225,17 @@ fn delete_objects(folder: &Path, part: &str) {
 async fn a_run_that_is_told_to_stop_finishes_what_it_began() {
     let folder = tempfile::tempdir().unwrap();
     write_logs(&folder.path().join("logs"), RANGE, 10);
-    let builder = builder_of(folder.path(), "store");
+    let mut builder = builder_of(folder.path(), "store");
+    builder.options.publishing_max = 1;
     let stop = AtomicBool::new(false);
-    let todo = plan(&builder, &window(RANGE), &HOUR).await.unwrap();
+    let fives = Options { width: TimeDelta::minutes(5), ..HOUR };
+    let todo = plan(&builder, &window(RANGE), &fives).await.unwrap();
     let (report, told) = (Report::new(), |_: Event<'_>| stop.store(true, Ordering::Relaxed));
     let first = backfill(&builder, todo, &stop, &report, told).await.unwrap();
     assert!(first.left > 0 && first.published > 0 && first.failed.is_empty(), "{first:?}");
-    let (second, _) = run(&builder, RANGE, &HOUR).await;
+    let (second, _) = run(&builder, RANGE, &fives).await;
     assert_eq!(second.published, first.left);
-    assert_eq!(published(&builder).await, one_by_one(folder.path(), "single", RANGE, HOUR.width).await);
+    assert_eq!(published(&builder).await, one_by_one(folder.path(), "single", RANGE, fives.width).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

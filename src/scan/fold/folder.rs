@@ -27,6 +27,8 @@ pub(super) struct Folder<'f> {
     attributes: [Option<Vec<u8>>; ATTRIBUTES.len()],
     facts: InterfaceFacts,
     counts: Counts,
+    /// What the texts of the last record said: its status and, if that is `OK`, the number of its action.
+    texts: (Status, u8),
     error: Option<DataFusionError>,
 }
 
@@ -42,6 +44,7 @@ impl<'f> Folder<'f> {
             attributes: Default::default(),
             facts: InterfaceFacts::default(),
             counts: Counts::default(),
+            texts: (Status::Ok, MISSING),
             error: None,
         }
     }
@@ -99,7 +102,7 @@ impl<'f> Folder<'f> {
     }
 
     #[inline]
-    fn flow(&mut self, record: &Record<'_>, end: i64) -> Result<()> {
+    fn flow(&mut self, record: &Record<'_>, end: i64, action: u8) {
         let rules = &self.fold.rules;
         let pick = |packet, interface| match rules.addresses {
             AddressRule::Packet => record.address(packet).or_else(|| record.address(interface)),
@@ -108,18 +111,12 @@ impl<'f> Folder<'f> {
         let (Some(srcaddr), Some(dstaddr)) =
             (pick(Field::PktSrcaddr, Field::Srcaddr), pick(Field::PktDstaddr, Field::Dstaddr))
         else {
-            return Ok(());
+            return;
         };
         let number = |field| record.number(field);
         let protocol = number(Field::Protocol).map_or(u8::MAX, |number| number as u8);
         let flags = number(Field::TcpFlags).map(|flags| flags as u8);
         let port = |field| number(field).map_or(0, |port| port as u16);
-        let action = match record.text(Field::Action) {
-            None => MISSING,
-            Some(b"ACCEPT") => ACCEPT,
-            Some(b"REJECT") => REJECT,
-            Some(other) => self.fold.action(other)?,
-        };
         let (srcport, dstport) =
             rules.port_rule.keep(protocol, port(Field::Srcport), port(Field::Dstport), flags, action == REJECT);
         let edge = Edge {
@@ -131,12 +128,40 @@ impl<'f> Folder<'f> {
             tcp_flags: flags.map_or(-1, i16::from),
         };
         self.run.push((EdgeKey { srcaddr, dstaddr, srcport, dstport, protocol, action }, edge));
-        Ok(())
     }
 
-    /// Takes a record of the window; `end` is when it ends. Returns whether more is wanted.
+    /// Takes a record of the window; `end` is when it ends. `same_texts` says that its texts are those of the record that
+    /// was taken last.
     #[inline]
-    pub(super) fn take(&mut self, record: &Record<'_>, end: i64) -> bool {
+    pub(super) fn take(&mut self, record: &Record<'_>, end: i64, same_texts: bool) {
+        if !same_texts && let Err(error) = self.read_texts(record) {
+            self.error.get_or_insert(error);
+            return;
+        }
+        self.facts.first_seen = self.facts.first_seen.min(record.number(Field::Start).unwrap_or(end));
+        self.facts.last_seen = self.facts.last_seen.max(end);
+        match self.texts {
+            (Status::NoData, _) => {
+                self.counts.nodata += 1;
+                self.facts.nodata += 1;
+            }
+            (Status::SkipData, _) => {
+                self.counts.skipdata += 1;
+                self.facts.skipdata += 1;
+            }
+            (Status::Ok, action) => {
+                self.counts.ok += 1;
+                self.facts.ok += 1;
+                self.flow(record, end, action);
+                if self.run.len() >= RUN_MAX {
+                    self.flush();
+                }
+            }
+        }
+    }
+
+    /// Reads what a record says in texts: whose it is, its interface's attributes, its status and its action.
+    fn read_texts(&mut self, record: &Record<'_>) -> Result<()> {
         let account = record.text(Field::AccountId).unwrap_or(b"-");
         let interface = record.text(Field::InterfaceId).unwrap_or(b"-");
         if !self.is_current(account, interface) {
@@ -149,28 +174,15 @@ impl<'f> Folder<'f> {
                 *slot = Some(text.to_vec());
             }
         }
-        self.facts.first_seen = self.facts.first_seen.min(record.number(Field::Start).unwrap_or(end));
-        self.facts.last_seen = self.facts.last_seen.max(end);
-        match Status::of(record) {
-            Status::NoData => {
-                self.counts.nodata += 1;
-                self.facts.nodata += 1;
-            }
-            Status::SkipData => {
-                self.counts.skipdata += 1;
-                self.facts.skipdata += 1;
-            }
-            Status::Ok => {
-                self.counts.ok += 1;
-                self.facts.ok += 1;
-                if let Err(error) = self.flow(record, end) {
-                    self.error.get_or_insert(error);
-                }
-                if self.run.len() >= RUN_MAX {
-                    self.flush();
-                }
-            }
-        }
-        self.error.is_none()
+        let status = Status::of(record);
+        let action = match record.text(Field::Action) {
+            Some(b"ACCEPT") => ACCEPT,
+            Some(b"REJECT") => REJECT,
+            // Only flows have an action; what others carry there must not fill the table.
+            Some(other) if status == Status::Ok => self.fold.action(other)?,
+            _ => MISSING,
+        };
+        self.texts = (status, action);
+        Ok(())
     }
 }

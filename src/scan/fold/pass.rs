@@ -139,7 +139,7 @@ impl Job {
             first.report.fetched(body.bytes.len() as u64);
         }
         let mut dealer =
-            Dealer { windows: self.windows.iter().map(|window| (&*window.fold, None)).collect(), current: 0 };
+            Dealer { windows: self.windows.iter().map(|window| (&*window.fold, None)).collect(), last: None };
         let started = Instant::now();
         let outcome = shared.decode(store, &self.object, body, &mut dealer, &self.reports(shared));
         shared.report.took(&self.object, started.elapsed());
@@ -213,23 +213,27 @@ impl WindowFold {
 /// Deals the records of one object to the windows that they fall in.
 struct Dealer<'f> {
     windows: Vec<(&'f Fold, Option<Folder<'f>>)>,
-    /// The window of the record before: the next one is mostly in it, too.
-    current: usize,
+    /// The window that the record before was dealt to: the next one is mostly in it, too.
+    last: Option<usize>,
 }
 
 impl Sink for Dealer<'_> {
     #[inline]
     fn take(&mut self, record: &Record<'_>, _line: u64) -> bool {
+        let last = self.last.take();
         let Some(end) = record.number(Field::End) else { return true };
-        if !self.windows.get(self.current).is_some_and(|(fold, _)| fold.rules.window.contains(&end)) {
-            let Some(found) = self.windows.iter().position(|(fold, _)| fold.rules.window.contains(&end)) else {
-                return true;
-            };
-            self.current = found;
+        let holds = |(fold, _): &(&Fold, Option<Folder<'_>>)| fold.rules.window.contains(&end);
+        let window = match last.filter(|&last| holds(&self.windows[last])) {
+            None => self.windows.iter().position(holds),
+            same => same,
+        };
+        if let Some(window) = window {
+            let (fold, folder) = &mut self.windows[window];
+            let folder = folder.get_or_insert_with(|| Folder::new(fold));
+            // A window that has failed does not keep the others from their records.
+            folder.take(record, end, record.same_texts && last == Some(window));
+            self.last = Some(window);
         }
-        let (fold, folder) = &mut self.windows[self.current];
-        // A window that has failed does not keep the others from their records.
-        folder.get_or_insert_with(|| Folder::new(fold)).take(record, end);
         true
     }
 }

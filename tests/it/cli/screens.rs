@@ -118,7 +118,7 @@ fn a_backfill_and_what_is_made_of_it() {
     let backfill = |more: &[&'static str]| [&["backfill"], &range[..], &places, more].concat();
     let commands = [
         backfill(&["--dry-run"]),
-        backfill(&["--roll-up", "1h"]),
+        backfill(&["--roll-up", "1h", "--jobs", "1"]),
         backfill(&["--log-format", "json"]),
         backfill(&["--only-late"]),
         vec!["compact", "--from", "2024-05-01T12", "--to", "2024-05-01T14", "--width", "2h", "--store", "digests"],
