@@ -2,6 +2,10 @@
 
 use crate::error::{Context, Result};
 use std::future::Future;
+use std::time::Duration;
+
+/// How long a thread for blocking calls waits for the next one: listing a folder starts dozens.
+const IDLE_MAX: Duration = Duration::from_millis(500);
 
 /// What shells report for a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
@@ -18,6 +22,8 @@ pub(super) fn run_to_end(threads: usize, interactive: bool, command: impl Future
     if threads > 0 {
         builder.worker_threads(threads);
     }
+    // Every thread keeps freed memory for itself until it ends.
+    builder.thread_keep_alive(IDLE_MAX);
     let runtime = builder.enable_all().build().context(|| "start the async runtime")?;
     if !interactive {
         runtime.spawn(async {

@@ -264,7 +264,10 @@ impl Builder {
         }
         let previous = before.map(|manifest| manifest.version);
         let (draft, _files) = contents.into_draft(window, previous, state, self.options.rules()?);
-        Ok(Built { manifest: self.catalog.publish(draft).await?, is_new: true })
+        let cost = draft.cost;
+        let manifest = self.catalog.publish(draft).await?;
+        // Another process may have published the very same files; what they cost it is not what they cost here.
+        Ok(Built { is_new: manifest.cost == cost, manifest })
     }
 }
 

@@ -5,6 +5,7 @@ use crate::error::{Context, Error, Result};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::runtime::SpawnedTask;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use parquet::arrow::ArrowWriter;
@@ -57,8 +58,9 @@ pub(super) async fn write(
         let factory = factory.clone();
         async move {
             let group = group?;
-            let encoded = tokio::task::spawn_blocking(move || encode(&factory, index, &group));
-            encoded.await.map_err(|error| Error::internal(format!("an encoding thread ended: {error}")))?
+            // On the runtime's own threads: those for blocking calls may be many, and each would keep memory of its own.
+            let encoded = SpawnedTask::spawn(async move { encode(&factory, index, &group) });
+            encoded.join().await.map_err(|error| Error::internal(format!("an encoding thread ended: {error}")))?
         }
     });
     let mut groups = Box::pin(groups.buffered(threads));

@@ -13,6 +13,7 @@ use flowdiff::scan::Report;
 use flowdiff::session::Session;
 use flowdiff::window::{Window, split};
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -239,6 +240,24 @@ async fn a_run_that_is_told_to_stop_finishes_what_it_began() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn backfills_of_overlapping_ranges_share_one_store() {
+    let folder = tempfile::tempdir().unwrap();
+    write_logs(&folder.path().join("logs"), RANGE, 20);
+    let run = async |range: &str| {
+        let builder = builder_of(folder.path(), "store");
+        let todo = plan(&builder, &window(range), &HOUR).await.unwrap();
+        backfill(&builder, todo, &AtomicBool::new(false), &Report::new(), |_| {}).await.unwrap()
+    };
+    let ranges = [RANGE, "2024-11-20T12:00Z/2024-11-20T16:00Z", "2024-11-20T10:00Z/2024-11-20T13:00Z"];
+    let summaries = futures::future::join_all(ranges.map(run)).await;
+    assert!(summaries.iter().all(|summary| summary.failed.is_empty() && summary.left == 0), "{summaries:?}");
+    assert_eq!(summaries.iter().map(|summary| summary.published).sum::<usize>(), 6);
+    let builder = builder_of(folder.path(), "store");
+    assert!(builder.catalog.list(None).await.unwrap().iter().all(|manifest| manifest.version == 1));
+    assert_eq!(published(&builder).await, one_by_one(folder.path(), "single", RANGE, HOUR.width).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn windows_without_objects_are_told_apart_from_failures() {
     let folder = tempfile::tempdir().unwrap();
     write_logs(&folder.path().join("logs"), "2024-11-20T10:00Z/2024-11-20T11:00Z", 10);
@@ -269,6 +288,34 @@ async fn retention_goes_by_age_and_width_and_spares_what_an_unfinished_day_is_ma
     assert_eq!(all.len(), 15);
     let none = Policy { hours: None, days: None };
     assert!(expired(&builder.catalog, &none, at("2030-01-01T00:00:00Z")).await.unwrap().is_empty());
+}
+
+/// Ctrl-C, as a terminal sends it.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_backfill_publishes_what_is_under_way_and_says_how_to_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    write_logs(&folder.path().join("logs"), RANGE, 400);
+    let command = || {
+        let mut command = Command::cargo_bin("flowdiff").unwrap();
+        command.current_dir(folder.path()).env_clear().stdout(Stdio::null()).stderr(Stdio::piped());
+        command.args(["backfill", "--from", "2024-11-20T10:00Z", "--to", "2024-11-20T16:00Z", "--width", "5m"]);
+        command.args(["--source", "logs", "--store", "store", "--threads", "1", "--jobs", "1"]).spawn().unwrap()
+    };
+    let mut child = command();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("published version 1")));
+    let interrupt = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(interrupt.success());
+    let told: Vec<String> = lines.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{told:?}");
+    assert!(told.iter().any(|line| line.contains("finishing the windows under way")), "{told:?}");
+    assert!(told.last().unwrap().contains("the same command goes on"), "{told:?}");
+    assert!(command().wait().unwrap().success());
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let single = one_by_one(folder.path(), "single", RANGE, TimeDelta::minutes(5)).await;
+        assert_eq!(published(&builder_of(folder.path(), "store")).await, single);
+    });
 }
 
 /// A real process is killed at random times; what the next ones add up to has the bytes of an uninterrupted run.

@@ -17,6 +17,7 @@ pub use plan::FoldFlows;
 
 use crate::flow::{AddressRule, Edge, EdgeKey, PortRule, edges_schema};
 use batches::{batches, parts};
+use datafusion::common::runtime::SpawnedTask;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::sorts::streaming_merge::SortedSpillFile;
@@ -250,8 +251,9 @@ impl Fold {
         let parts: Vec<Vec<Group>> = parts(groups.into_iter()).collect();
         let built = futures::stream::iter(parts).map(move |part| {
             let actions = actions.clone();
-            let built = tokio::task::spawn_blocking(move || batches(part, &actions));
-            async move { built.await.map_err(panicked)? }
+            // On the runtime's own threads: those for blocking calls may be many, and each would keep memory of its own.
+            let built = SpawnedTask::spawn(async move { batches(part, &actions) });
+            async move { built.join().await.map_err(panicked)? }
         });
         // The memory is held as long as the stream: groups are given back part by part.
         let batches = built.buffered(threads).map_ok(move |batches| {
