@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! source ─► scan ─► digest ─► catalog ─► diff ─► cli
+//!                 driven by pipeline
 //! ```
 //!
 //! `flow` and `window` hold what a flow and a window are; `session` sets DataFusion up once for all of them; `aws` finds

@@ -2,8 +2,9 @@
 
 use crate::clock::Timestamp;
 use crate::error::Result;
-use crate::flow::{AddressRule, PortRule};
+use crate::flow::{self, AddressRule, PortRule};
 use crate::window::Window;
+use datafusion::arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
 /// Version of the layout and of the files' schemas.
@@ -117,6 +118,15 @@ impl FileKind {
             FileKind::Edges => "edges",
             FileKind::Interfaces => "interfaces",
             FileKind::Objects => "objects",
+        }
+    }
+
+    /// Schema of a file of this kind.
+    pub fn schema(self) -> SchemaRef {
+        match self {
+            FileKind::Edges => flow::edges_schema(),
+            FileKind::Interfaces => flow::interfaces_schema(),
+            FileKind::Objects => flow::objects_schema(),
         }
     }
 }

@@ -5,7 +5,7 @@ use super::write::Written;
 use crate::catalog::{Cost, Coverage, Draft, DraftFile, FileKind, Manifest, Origin, Rules, State, Totals};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
-use crate::flow::{edges_schema, interfaces_schema, objects_schema};
+use crate::flow::edges_schema;
 use crate::window::Window;
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::arrow::compute::cast;
@@ -88,12 +88,9 @@ impl Builder {
         Ok((written, totals.into_inner().unwrap_or_else(PoisonError::into_inner)))
     }
 
-    pub(super) async fn write_interfaces(&self, rows: RecordBatch) -> Result<Written> {
-        self.write(interfaces_schema(), futures::stream::iter([Ok(rows)]).boxed()).await
-    }
-
-    pub(super) async fn write_objects(&self, rows: RecordBatch) -> Result<Written> {
-        self.write(objects_schema(), futures::stream::iter([Ok(rows)]).boxed()).await
+    /// Writes a file of few rows.
+    pub(super) async fn write_rows(&self, kind: FileKind, rows: RecordBatch) -> Result<Written> {
+        self.write(kind.schema(), futures::stream::iter([Ok(rows)]).boxed()).await
     }
 
     async fn write(&self, schema: SchemaRef, batches: BoxStream<'_, Result<RecordBatch>>) -> Result<Written> {

@@ -6,7 +6,6 @@ use super::contents::{Contents, conform};
 use crate::catalog::{self, Cost, Coverage, FileKind, Manifest, Origin, State};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
-use crate::flow::{edges_schema, interfaces_schema, objects_schema};
 use crate::session::{Params, Session, queries};
 use crate::source::Object;
 use crate::window::Window;
@@ -21,7 +20,7 @@ use std::time::Instant;
 /// A part of a window.
 pub(super) enum Part {
     /// A published digest.
-    Published(Manifest),
+    Published(Box<Manifest>),
     /// What was built just now, for this merge alone.
     Local(Box<Contents>),
 }
@@ -56,8 +55,8 @@ impl Builder {
         }
         let frame = self.query(&session, "merge_edges").await?;
         let (edges, totals) = self.write_edges(frame.execute_stream().await?).await?;
-        let interfaces = self.collect(&session, "merge_interfaces", Some(interfaces_schema())).await?.0;
-        let objects = self.collect(&session, "merge_objects", Some(objects_schema())).await?.0;
+        let interfaces = self.collect(&session, "merge_interfaces", Some(FileKind::Interfaces.schema())).await?.0;
+        let objects = self.collect(&session, "merge_objects", Some(FileKind::Objects.schema())).await?.0;
         let mut coverage = summed(&objects, parts.iter().map(Part::coverage));
         coverage.interfaces = interfaces.num_rows() as u64;
         let mut cost = Cost::default();
@@ -76,8 +75,8 @@ impl Builder {
         }
         cost.wall_seconds += started.elapsed().as_secs_f64();
         cost.peak_memory_bytes = super::cost::peak_memory_bytes();
-        let interfaces = self.write_interfaces(interfaces).await?;
-        let objects = self.write_objects(objects).await?;
+        let interfaces = self.write_rows(FileKind::Interfaces, interfaces).await?;
+        let objects = self.write_rows(FileKind::Objects, objects).await?;
         Ok(Contents { edges, interfaces, objects, totals, coverage, cost, state, made_from, seen_at })
     }
 
@@ -94,13 +93,13 @@ impl Builder {
                     FileKind::Objects => objects,
                 };
                 let path = written.file.path().display().to_string();
-                let schema = schema(kind);
+                let schema = kind.schema();
                 // Temporary files have no extension.
                 let options = ParquetReadOptions::default().file_extension("").schema(&schema);
                 context.read_parquet(path, options).await?
             }
         };
-        Ok(rows.select(schema(kind).fields().iter().map(|field| ident(field.name())).collect::<Vec<_>>())?)
+        Ok(rows.select(kind.schema().fields().iter().map(|field| ident(field.name())).collect::<Vec<_>>())?)
     }
 
     async fn query(&self, session: &Session, name: &str) -> Result<DataFrame> {
@@ -137,14 +136,6 @@ impl Builder {
             taken.extend(texts(&batch, 0).into_iter().flatten().zip(texts(&batch, 1)));
         }
         Ok(Taken(taken))
-    }
-}
-
-fn schema(kind: FileKind) -> SchemaRef {
-    match kind {
-        FileKind::Edges => edges_schema(),
-        FileKind::Interfaces => interfaces_schema(),
-        FileKind::Objects => objects_schema(),
     }
 }
 

@@ -167,7 +167,7 @@ impl Builder {
         if let Some(manifest) = before.as_ref().filter(|manifest| manifest.made_from == origins) {
             return Ok(Built { manifest: manifest.clone(), is_new: false });
         }
-        let parts = tiles.into_iter().map(Part::Published).collect();
+        let parts = tiles.into_iter().map(Box::new).map(Part::Published).collect();
         let contents = self.merged(window, parts, self.clock.now()).await.context(|| format!("roll up {window}"))?;
         self.publish(window, before, contents).await
     }
@@ -219,7 +219,7 @@ impl Builder {
         if let Some(before) = before {
             self.taken(before).await?.refuse_loss(&scope.objects)?;
         }
-        self.from_raw(window, scope, report, now).await
+        self.read(window, scope, report, now).await
     }
 
     /// What is published, with the objects that have arrived since.
@@ -228,13 +228,14 @@ impl Builder {
         let taken = self.taken(before).await?;
         let mut scope = self.scope(window, report).await?;
         if taken.is_replaced(&scope.objects) {
-            return self.from_raw(window, scope, report, now).await;
+            return self.read(window, scope, report, now).await;
         }
         let silent_flow_logs = scope.silent_flow_logs.clone();
         scope.objects.retain(|object| !taken.holds(object));
-        let late = self.from_raw(window, scope, report, now).await?;
-        let mut contents =
-            self.merged(window, vec![Part::Published(before.clone()), Part::Local(Box::new(late))], now).await?;
+        let late = self.read(window, scope, report, now).await?;
+        let mut contents = self
+            .merged(window, vec![Part::Published(Box::new(before.clone())), Part::Local(Box::new(late))], now)
+            .await?;
         contents.coverage.silent_flow_logs = silent_flow_logs;
         Ok(contents)
     }
@@ -245,13 +246,13 @@ impl Builder {
         let (tiling, tiles) = self.tiles(window, window.width()).await?;
         if tiles.is_empty() {
             let scope = self.scope(window, report).await?.not_empty(self)?;
-            return self.from_raw(window, scope, report, now).await;
+            return self.read(window, scope, report, now).await;
         }
-        let mut parts: Vec<Part> = tiles.into_iter().map(Part::Published).collect();
+        let mut parts: Vec<Part> = tiles.into_iter().map(Box::new).map(Part::Published).collect();
         for gap in &tiling.gaps {
             let own = report.part();
             let scope = self.scope(gap, &own).await?;
-            parts.push(Part::Local(Box::new(self.from_raw(gap, scope, &own, now).await?)));
+            parts.push(Part::Local(Box::new(self.read(gap, scope, &own, now).await?)));
         }
         self.merged(window, parts, now).await
     }

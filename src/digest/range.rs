@@ -125,9 +125,9 @@ impl Builder {
         }
         let silent_flow_logs = scope.silent_flow_logs.clone();
         let folded = fold.finish(self.threads())?;
-        let mut contents = self.from_fold(scope, &fold.report, folded, seen_at).await?;
+        let mut contents = self.folded(scope, &fold.report, folded, seen_at).await?;
         if let Some(before) = before.as_ref().filter(|_| !force) {
-            let parts = vec![Part::Published(before.clone()), Part::Local(Box::new(contents))];
+            let parts = vec![Part::Published(Box::new(before.clone())), Part::Local(Box::new(contents))];
             contents = self.merged(&window, parts, seen_at).await?;
             contents.coverage.silent_flow_logs = silent_flow_logs;
         }

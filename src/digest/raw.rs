@@ -4,7 +4,7 @@ use super::Builder;
 use super::contents::{Contents, conform};
 use super::write::Written;
 use super::{cost, coverage};
-use crate::catalog::{Cost, Coverage, State, Totals};
+use crate::catalog::{Cost, Coverage, FileKind, State, Totals};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::flow::interfaces_schema;
@@ -72,7 +72,7 @@ impl Builder {
     }
 
     /// Reads the objects of `scope`. Edges that do not fit the memory go to the spill folder on the way.
-    pub(super) async fn from_raw(
+    pub(super) async fn read(
         &self,
         window: &Window,
         scope: Scope,
@@ -95,7 +95,7 @@ impl Builder {
     }
 
     /// Folded edges and interfaces with what `report` says of the objects they came from.
-    pub(super) async fn from_fold(
+    pub(super) async fn folded(
         &self,
         scope: Scope,
         report: &Report,
@@ -142,8 +142,8 @@ impl Builder {
             cpu_seconds: None,
             peak_memory_bytes: cost::peak_memory_bytes(),
         };
-        let interfaces = self.write_interfaces(interfaces).await?;
-        let objects = self.write_objects(object_rows).await?;
+        let interfaces = self.write_rows(FileKind::Interfaces, interfaces).await?;
+        let objects = self.write_rows(FileKind::Objects, object_rows).await?;
         let (state, made_from) = (State::Final, Vec::new());
         Ok(Contents { edges, interfaces, objects, totals, coverage, cost, state, made_from, seen_at })
     }

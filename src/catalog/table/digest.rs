@@ -39,8 +39,7 @@ pub(super) struct DigestTable {
 impl DigestTable {
     /// The files of the newest version of each window, of windows that overlap those without overlap.
     pub(super) fn published(catalog: Catalog, kind: FileKind) -> DigestTable {
-        let schema =
-            TableSchema::builder(file_schema(kind)).with_table_partition_cols(window_columns().to_vec()).build();
+        let schema = TableSchema::builder(kind.schema()).with_table_partition_cols(window_columns().to_vec()).build();
         DigestTable { catalog, kind, schema, only: None }
     }
 
@@ -145,14 +144,6 @@ impl TableProvider for DigestTable {
             .with_limit(limit)
             .build();
         Ok(DataSourceExec::from_data_source(config))
-    }
-}
-
-fn file_schema(kind: FileKind) -> SchemaRef {
-    match kind {
-        FileKind::Edges => flow::edges_schema(),
-        FileKind::Interfaces => flow::interfaces_schema(),
-        FileKind::Objects => flow::objects_schema(),
     }
 }
 
