@@ -336,7 +336,8 @@ fn a_backfill_that_is_killed_goes_on_where_it_was() {
         let store = format!("killed-{round}");
         loop {
             let mut child = start(&store);
-            std::thread::sleep(Duration::from_millis(150 + random.below(700)));
+            // Longer from kill to kill, so that a slow machine comes to an end, too.
+            std::thread::sleep(Duration::from_millis(150 + random.below(700) + 20 * kills));
             match child.try_wait().unwrap() {
                 Some(status) => {
                     assert!(status.success());
