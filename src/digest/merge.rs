@@ -199,13 +199,22 @@ impl Taken {
         objects.iter().any(other)
     }
 
-    /// Refuses to build again from `objects` what has taken others besides.
-    pub(super) fn refuse_loss(&self, objects: &[Object]) -> Result<()> {
-        let there = objects.iter().filter(|object| self.0.contains_key(object.location.as_ref())).count();
-        match self.0.len() - there {
+    /// The keys of the objects, in no order.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// Takes what another digest has taken besides.
+    pub(super) fn extend(&mut self, other: Taken) {
+        self.0.extend(other.0);
+    }
+
+    /// Refuses to build again from the objects of `keys`, each given once, if there were others.
+    pub(super) fn refuse_loss<'a>(&self, keys: impl Iterator<Item = &'a str>) -> Result<()> {
+        match self.0.len() - keys.filter(|key| self.0.contains_key(*key)).count() {
             0 => Ok(()),
             gone => {
-                let message = format!("{gone} objects of the published digest are no longer in the source");
+                let message = format!("{gone} objects of the published digest are not there to build it from");
                 Err(Error::new(ErrorKind::Conflict, message)
                     .with_hint("the digest is kept as it is: built again it would lose them"))
             }

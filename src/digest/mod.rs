@@ -155,7 +155,8 @@ impl Builder {
     /// Makes the digest of `window` from published digests alone, reading no object.
     ///
     /// # Errors
-    /// `NotFound` naming what no final digest covers; else as [`Builder::build`].
+    /// `NotFound` naming what no final digest covers; `Conflict` if it would lose objects that are in the published
+    /// digest; else as [`Builder::build`].
     pub async fn roll_up(&self, window: &Window) -> Result<Built> {
         let before = self.published(window).await?;
         let (tiling, tiles) = self.tiles(window, window.width()).await?;
@@ -166,6 +167,14 @@ impl Builder {
         let origins: Vec<Origin> = tiles.iter().map(Origin::of).collect();
         if let Some(manifest) = before.as_ref().filter(|manifest| manifest.made_from == origins) {
             return Ok(Built { manifest: manifest.clone(), is_new: false });
+        }
+        if let Some(before) = &before {
+            // It may have been built from objects that arrived after the narrower digests were.
+            let mut taken = Taken::default();
+            for tile in &tiles {
+                taken.extend(self.taken(tile).await?);
+            }
+            self.taken(before).await?.refuse_loss(taken.keys()).context(|| format!("roll up {window}"))?;
         }
         let parts = tiles.into_iter().map(Box::new).map(Part::Published).collect();
         let contents = self.merged(window, parts, self.clock.now()).await.context(|| format!("roll up {window}"))?;
@@ -217,7 +226,7 @@ impl Builder {
         let now = self.clock.now();
         let scope = self.scope(window, report).await?.not_empty(self)?;
         if let Some(before) = before {
-            self.taken(before).await?.refuse_loss(&scope.objects)?;
+            self.taken(before).await?.refuse_loss(scope.keys())?;
         }
         self.read(window, scope, report, now).await
     }

@@ -121,7 +121,7 @@ impl Builder {
         }
         let scope = if before.is_none() { scope.not_empty(self)? } else { scope };
         if force {
-            taken.refuse_loss(&scope.objects)?;
+            taken.refuse_loss(scope.keys())?;
         }
         let silent_flow_logs = scope.silent_flow_logs.clone();
         let folded = fold.finish(self.threads())?;

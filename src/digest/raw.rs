@@ -34,6 +34,10 @@ pub(super) struct Scope {
 }
 
 impl Scope {
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.objects.iter().map(|object| object.location.as_ref())
+    }
+
     /// Refuses a time of which the source has nothing: flow logs deliver even where nothing flows (NODATA), so it is
     /// the wrong place or time, and no quiet hour.
     pub(super) fn not_empty(self, builder: &Builder) -> Result<Scope> {

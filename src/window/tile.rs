@@ -38,7 +38,7 @@ pub fn tile(range: &Window, published: &[Window], prefer: Prefer) -> Tiling {
     // Weighted interval scheduling: the best choice among the first n windows is that among the first n - 1, or the
     // nth beside the best among those that stop by its start.
     let mut best = Vec::with_capacity(spans.len() + 1);
-    best.push(Choice::default());
+    best.push(Choice { score: 0, before: NOT_TAKEN });
     for (index, span) in spans.iter().enumerate() {
         // Mostly the window before is the neighbour; else it is looked for.
         let before = match index.checked_sub(1).map(|last| spans[last].stop <= span.start) {
@@ -47,17 +47,17 @@ pub fn tile(range: &Window, published: &[Window], prefer: Prefer) -> Tiling {
         };
         let with = best[before].with(*span, before, prefer);
         let without = best[index];
-        best.push(if with.score > without.score { with } else { Choice { taken: None, ..without } });
+        best.push(if with.score > without.score { with } else { Choice { before: NOT_TAKEN, ..without } });
     }
     let mut tiles = Vec::with_capacity(spans.len());
     let mut count = spans.len();
     while count > 0 {
-        count = match best[count].taken {
-            Some(before) => {
-                tiles.push(published[spans[count - 1].index]);
-                before
+        count = match best[count].before {
+            NOT_TAKEN => count - 1,
+            before => {
+                tiles.push(published[spans[count - 1].index as usize]);
+                before as usize
             }
-            None => count - 1,
         };
     }
     tiles.reverse();
@@ -72,7 +72,7 @@ struct Span {
     stop: u32,
     start: u32,
     /// Where the window is among those that were given.
-    index: usize,
+    index: u32,
 }
 
 /// The windows that lie wholly inside `range`, in order, each once.
@@ -81,6 +81,7 @@ fn spans(range: &Window, published: &[Window]) -> Vec<Span> {
     let span = |(index, window): (usize, &Window)| {
         let (start, stop) = (window.start.timestamp(), window.stop.timestamp());
         let minutes = |seconds: i64| u32::try_from((seconds - origin) / 60).ok();
+        let index = u32::try_from(index).ok()?;
         (origin <= start && stop <= end).then_some(Span { stop: minutes(stop)?, start: minutes(start)?, index })
     };
     let mut spans = Vec::with_capacity(published.len());
@@ -91,13 +92,15 @@ fn spans(range: &Window, published: &[Window]) -> Vec<Span> {
 }
 
 /// The best that can be done with the first so many windows.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Choice {
-    /// Minutes covered, then how good the number of windows is.
-    score: (i64, i64),
-    /// Whether the last of these windows is taken, and if so, how many of the windows before it remain to choose from.
-    taken: Option<usize>,
+    /// Minutes covered, above 32 bits of how good the number of windows is: both are smaller than 2^30.
+    score: i64,
+    /// How many of the windows before the last one remain to choose from if that is taken; else [`NOT_TAKEN`].
+    before: u32,
 }
+
+const NOT_TAKEN: u32 = u32::MAX;
 
 impl Choice {
     fn with(&self, span: Span, before: usize, prefer: Prefer) -> Choice {
@@ -105,8 +108,7 @@ impl Choice {
             Prefer::Fewest => -1,
             Prefer::Finest => 1,
         };
-        let (minutes, counts) = self.score;
-        Choice { score: (minutes + i64::from(span.stop - span.start), counts + count), taken: Some(before) }
+        Choice { score: self.score + (i64::from(span.stop - span.start) << 32) + count, before: before as u32 }
     }
 }
 

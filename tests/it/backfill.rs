@@ -141,6 +141,17 @@ async fn a_day_rolled_up_from_hours_is_the_day_built_from_objects() {
     assert_eq!(published(&builder).await[&window(day)], raw[&window(day)]);
     let whole = builder_of(folder.path(), "raw").catalog.latest(&window(day)).await.unwrap().unwrap();
     assert_eq!((rolled.totals, rolled.coverage), (whole.totals, whole.coverage));
+
+    // The day takes up an object that no hour has: rolled up again it would lose it.
+    let late = OnlyLate::write(&folder.path().join("logs"));
+    let width = TimeDelta::days(1);
+    run(&builder, "2024-11-20T00:00Z/2024-11-21T00:00Z", &Options { width, force: false, only_late: true }).await;
+    let summary = roll_up(&builder, &window(day), width, &stop, |_| {}).await.unwrap();
+    assert_eq!(summary.failed[0].1.kind(), ErrorKind::Conflict);
+    // Once the hour has it, too, it is the same day.
+    builder.build(&late.window, true, &Report::of_objects()).await.unwrap();
+    let summary = roll_up(&builder, &window(day), width, &stop, |_| {}).await.unwrap();
+    assert_eq!((summary.published, summary.unchanged), (0, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
