@@ -343,7 +343,7 @@ fn a_backfill_that_is_killed_goes_on_where_it_was() {
     assert!(start("whole").wait().unwrap().success());
     let mut random = Random(std::process::id().into());
     let mut kills = 0;
-    for round in 0..2 {
+    for round in 0..3 {
         let store = format!("killed-{round}");
         loop {
             let mut child = start(&store);
@@ -367,7 +367,7 @@ fn a_backfill_that_is_killed_goes_on_where_it_was() {
         let whole = builder_of(folder.path(), "whole");
         let expected = published(&whole).await;
         assert_eq!(expected.len(), 24);
-        for round in 0..2 {
+        for round in 0..3 {
             let killed = builder_of(folder.path(), &format!("killed-{round}"));
             assert_eq!(published(&killed).await, expected);
             for manifest in killed.catalog.list(None).await.unwrap() {
