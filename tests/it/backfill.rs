@@ -18,7 +18,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const RANGE: &str = "2024-11-20T10:00Z/2024-11-20T16:00Z";
 const HEADER: &str = "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status";
@@ -333,22 +333,24 @@ fn an_interrupted_backfill_publishes_what_is_under_way_and_says_how_to_go_on() {
 #[test]
 fn a_backfill_that_is_killed_goes_on_where_it_was() {
     let folder = tempfile::tempdir().unwrap();
-    write_logs(&folder.path().join("logs"), RANGE, 100);
+    write_logs(&folder.path().join("logs"), RANGE, 300);
     let start = |store: &str| {
         let mut command = Command::cargo_bin("flowdiff").unwrap();
         command.current_dir(folder.path()).env_clear().stdout(Stdio::null()).stderr(Stdio::null());
         command.args(["backfill", "--from", "2024-11-20T10:00Z", "--to", "2024-11-20T16:00Z", "--width", "15m"]);
         command.args(["--source", "logs", "--store", store, "--threads", "2"]).spawn().unwrap()
     };
+    let begun = Instant::now();
     assert!(start("whole").wait().unwrap().success());
+    let whole = begun.elapsed().as_millis() as u64;
     let mut random = Random(std::process::id().into());
     let mut kills = 0;
     for round in 0..3 {
         let store = format!("killed-{round}");
         loop {
             let mut child = start(&store);
-            // Longer from kill to kill, so that a slow machine comes to an end, too.
-            std::thread::sleep(Duration::from_millis(150 + random.below(700) + 20 * kills));
+            // At any time of a run, and later from kill to kill, so that it comes to its end.
+            std::thread::sleep(Duration::from_millis(random.below(whole) + kills * whole / 50));
             match child.try_wait().unwrap() {
                 Some(status) => {
                     assert!(status.success());
