@@ -7,6 +7,10 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flowdiff::window::{Prefer, Window, split, tile};
 use std::hint::black_box;
 
+/// The allocator of the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn tilings(criterion: &mut Criterion) {
     let years = Window::parse("2023-11-20/2026-11-19", "2026-11-20T00:00:00Z".parse().unwrap()).unwrap();
     let hours: Vec<Window> = split(&years, TimeDelta::hours(1)).unwrap().collect();

@@ -61,7 +61,8 @@ pub fn tile(range: &Window, published: &[Window], prefer: Prefer) -> Tiling {
         };
     }
     tiles.reverse();
-    let gaps = gaps(range, &tiles);
+    let covered = best.last().map_or(0, Choice::minutes);
+    let gaps = if covered == range.width().num_minutes() { Vec::new() } else { gaps(range, &tiles) };
     Tiling { tiles, gaps }
 }
 
@@ -103,6 +104,10 @@ struct Choice {
 const NOT_TAKEN: u32 = u32::MAX;
 
 impl Choice {
+    fn minutes(&self) -> i64 {
+        (self.score + (1 << 31)) >> 32
+    }
+
     fn with(&self, span: Span, before: usize, prefer: Prefer) -> Choice {
         let count = match prefer {
             Prefer::Fewest => -1,
