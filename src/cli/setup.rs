@@ -171,23 +171,21 @@ impl Setup {
     }
 
     pub(super) fn builder(&self) -> Result<Builder> {
-        self.builder_from(self.source()?)
+        self.builder_from(self.source()?, true)
     }
 
-    /// A builder that merges what is published and has no source.
+    /// A builder that merges what is published and has no source. A store that is not there is an error: it holds nothing
+    /// to merge.
     pub(super) fn merger(&self) -> Result<Builder> {
-        self.builder_from(Source {
-            store: Arc::new(InMemory::new()),
-            root: StorePath::default(),
-            url: "nothing".into(),
-        })
+        let nothing = Source { store: Arc::new(InMemory::new()), root: StorePath::default(), url: "nothing".into() };
+        self.builder_from(nothing, false)
     }
 
-    fn builder_from(&self, source: Source) -> Result<Builder> {
+    fn builder_from(&self, source: Source, create: bool) -> Result<Builder> {
         let config = self.config();
         Ok(Builder {
             source,
-            catalog: self.catalog(true)?,
+            catalog: self.catalog(create)?,
             session: self.session()?,
             scan: config.scan.clone(),
             listing: config.source.listing(),
@@ -198,7 +196,7 @@ impl Setup {
 
     /// The newest digest of a window, built if it is not published.
     pub(super) async fn digest(&self, window: &Window, no_build: bool) -> Result<Manifest> {
-        let catalog = self.catalog(!no_build)?;
+        let catalog = self.catalog(!no_build && self.config().source.url.is_some())?;
         if let Some(manifest) = catalog.latest(window).await? {
             return Ok(manifest);
         }

@@ -140,6 +140,7 @@ fn a_backfill_and_what_is_made_of_it() {
             "--store",
             "digests",
         ],
+        vec!["compact", "--from", "2024-05-01T12", "--to", "2024-05-01T14", "--width", "2h", "--store", "digest"],
         vec!["retain", "--store", "digests"],
         vec!["retain", "--hours", "30d", "--store", "digests"],
         vec!["retain", "--hours", "30d", "--apply", "--store", "digests"],
