@@ -22,6 +22,7 @@ pub mod diff;
 pub mod digest;
 pub mod error;
 pub mod flow;
+pub mod output;
 pub mod pipeline;
 pub mod scan;
 pub mod session;

@@ -4,10 +4,12 @@
 //! streams: memory holds one batch (Parquet: one row group), whatever the number of rows. Knows nothing of where the
 //! rows come from.
 
+mod chunks;
 mod file;
 mod pipe;
 mod table;
 
+pub use chunks::chunks;
 pub use file::OutputFile;
 pub use pipe::Pipe;
 
@@ -145,7 +147,7 @@ async fn write_format(
     if matches!(format, Format::Ndjson | Format::Json | Format::Parquet) {
         refuse_twin_columns(&schema)?;
     }
-    let mut sink: Box<dyn Sink + '_> = match format {
+    let mut sink: Box<dyn Sink + Send + '_> = match format {
         Format::Table => return table::write_table(stream, pipe, options, rows).await,
         Format::Dot => return write_graph(stream, GraphFormat::Dot, pipe, options, rows).await,
         Format::Graphml => return write_graph(stream, GraphFormat::Graphml, pipe, options, rows).await,

@@ -1,7 +1,7 @@
 //! What the command line takes.
 
-use super::output::Format;
 use crate::diff::Grain;
+use crate::output::Format;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 

@@ -2,9 +2,9 @@
 
 mod sample;
 
-use super::output::Format;
 use super::setup::Setup;
 use crate::error::{Context, Error, Result};
+use crate::output::Format;
 use sample::{demo_hour, write_sample};
 use std::path::Path;
 

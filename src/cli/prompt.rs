@@ -3,9 +3,9 @@
 mod statement;
 mod words;
 
-use super::output::Format;
 use super::setup::Setup;
 use crate::error::{Context, Error, Result};
+use crate::output::Format;
 use crate::scan::Report;
 use crate::session::{Params, Session, function_names};
 use clap::ValueEnum;

@@ -1,7 +1,6 @@
 //! Settings to the things that commands use: source, catalog, session, builder, output.
 
 use super::args::{Global, When};
-use super::output::{Format, OutputFile, OutputOptions};
 use super::progress::Meter;
 use crate::aws::Usage;
 use crate::catalog::{self, Catalog, FileKind, Manifest};
@@ -10,6 +9,7 @@ use crate::config::{Config, Flag, Loaded};
 use crate::diff::printable;
 use crate::digest::Builder;
 use crate::error::{Error, ErrorKind, Result};
+use crate::output::{Format, OutputFile, OutputOptions};
 use crate::scan::{FlowsTable, Report};
 use crate::session::{Location, Session, open_location};
 use crate::source::Source;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Which modules each stage may `use crate::`. `error`, `clock` and `config`'s serde helpers are everybody's.
-const MAY_USE: [(&str, &[&str]); 12] = [
+const MAY_USE: [(&str, &[&str]); 14] = [
     ("aws", &[]),
     ("flow", &[]),
     ("window", &[]),
@@ -14,9 +14,12 @@ const MAY_USE: [(&str, &[&str]); 12] = [
     ("session", &["aws", "scan", "catalog", "flow", "source", "window"]),
     ("digest", &["session", "catalog", "flow", "window", "scan", "source"]),
     ("diff", &["session", "catalog", "flow", "window"]),
+    // Rows to bytes; graphs are rendered by `diff`.
+    ("output", &["diff"]),
     // `scan` for the report alone.
     ("pipeline", &["source", "window", "digest", "diff", "catalog", "scan"]),
-    ("config", &["aws", "scan", "session", "digest", "diff", "source", "window"]),
+    ("serve", &["diff", "catalog", "session", "pipeline", "window", "flow", "output"]),
+    ("config", &["aws", "scan", "session", "digest", "diff", "source", "window", "pipeline", "serve"]),
     (
         "cli",
         &[
@@ -32,6 +35,8 @@ const MAY_USE: [(&str, &[&str]); 12] = [
             "config",
             "telemetry",
             "pipeline",
+            "output",
+            "serve",
         ],
     ),
 ];

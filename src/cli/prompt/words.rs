@@ -1,7 +1,7 @@
 //! What the prompt completes. In: the names that a session knows, and a line. Out: the words that fit at the cursor.
 
 use super::COMMANDS;
-use crate::cli::output::Format;
+use crate::output::Format;
 use crate::session::{Session, function_names};
 use clap::ValueEnum;
 use datafusion::execution::FunctionRegistry;

@@ -1,0 +1,155 @@
+//! Rows as the chunks of bytes of a response: as fast as somebody takes them, and no longer than somebody does.
+
+use super::{Format, OutputOptions, write_rows};
+use crate::error::{Error, Result};
+use bytes::Bytes;
+use datafusion::error::DataFusionError;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::{Stream, StreamExt, stream};
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::mpsc::{self, Sender};
+
+/// Chunks that may wait for a slow reader; each is what one batch of rows takes.
+const CHUNKS_WAITING: usize = 2;
+
+/// The bytes of `rows` as `format`, in chunks of about a batch.
+///
+/// Rows are only asked for while the chunks before them are taken, and the work stops where nobody takes them any more:
+/// memory holds a few batches (Parquet: one row group), whatever the number of rows.
+///
+/// # Errors
+/// As [`write_rows`], as far as the first chunk tells; later failures are items of the stream, the last ones.
+pub async fn chunks(
+    mut rows: SendableRecordBatchStream,
+    format: Format,
+    options: OutputOptions,
+) -> Result<impl Stream<Item = Result<Bytes>> + Send + 'static> {
+    // Before anything is written: an error here can still be told as one.
+    let first = rows.next().await.transpose()?;
+    let (sender, mut receiver) = mpsc::channel(CHUNKS_WAITING);
+    tokio::spawn(async move {
+        let stop = sender.clone();
+        tokio::select! {
+            () = stop.closed() => {}
+            () = write(rows, first, format, options, sender) => {}
+        }
+    });
+    let head = receiver.recv().await.transpose()?;
+    let rest = stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) });
+    Ok(stream::iter(head.map(Ok)).chain(rest))
+}
+
+async fn write(
+    rows: SendableRecordBatchStream,
+    first: Option<datafusion::arrow::array::RecordBatch>,
+    format: Format,
+    options: OutputOptions,
+    sender: Sender<Result<Bytes>>,
+) {
+    let written = Written::default();
+    let schema = rows.schema();
+    let waiting = (stream::iter(first.map(Ok)).chain(rows), written.clone(), sender.clone());
+    let paced = stream::try_unfold(waiting, |(mut rows, written, sender)| async move {
+        written.send(&sender).await?;
+        Ok::<_, DataFusionError>(rows.next().await.transpose()?.map(|batch| (batch, (rows, written, sender))))
+    });
+    let paced = Box::pin(RecordBatchStreamAdapter::new(schema, paced));
+    let end = match write_rows(paced, format, &mut written.clone(), &options).await {
+        Ok(_) => written.send(&sender).await.map_err(Error::from),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = end {
+        // Nobody hears it if the reader is gone.
+        let _ = sender.send(Err(error)).await;
+    }
+}
+
+/// What the writer of a format wrote since it was last sent on.
+#[derive(Clone, Debug, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Written {
+    async fn send(&self, sender: &Sender<Result<Bytes>>) -> Result<(), DataFusionError> {
+        let bytes = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let gone = |_| DataFusionError::IoError(io::Error::from(io::ErrorKind::BrokenPipe));
+        sender.send(Ok(bytes.into())).await.map_err(gone)
+    }
+}
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datafusion::arrow::array::{Int64Array, RecordBatch};
+    use futures::TryStreamExt;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
+
+    fn batch(value: i64) -> RecordBatch {
+        RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![value; 3])) as _)]).unwrap()
+    }
+
+    /// Rows without end, which counts the batches that were asked for.
+    fn endless(asked: Arc<AtomicU64>) -> SendableRecordBatchStream {
+        let rows = stream::repeat_with(move || {
+            asked.fetch_add(1, Ordering::Relaxed);
+            Ok(batch(7))
+        });
+        Box::pin(RecordBatchStreamAdapter::new(batch(0).schema(), rows))
+    }
+
+    #[tokio::test]
+    async fn the_chunks_are_what_is_written_at_once() {
+        for format in [Format::Csv, Format::Json, Format::Ndjson, Format::Arrow, Format::Parquet] {
+            let rows = || -> SendableRecordBatchStream {
+                let batches = stream::iter((0..5).map(|value| Ok(batch(value))));
+                Box::pin(RecordBatchStreamAdapter::new(batch(0).schema(), batches))
+            };
+            let mut whole = Vec::new();
+            write_rows(rows(), format, &mut whole, &OutputOptions::default()).await.unwrap();
+            let chunks: Vec<Bytes> =
+                chunks(rows(), format, OutputOptions::default()).await.unwrap().try_collect().await.unwrap();
+            assert_eq!(chunks.concat(), whole, "{format:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn rows_wait_for_a_reader_and_end_with_it() {
+        let asked = Arc::new(AtomicU64::new(0));
+        let chunks = chunks(endless(asked.clone()), Format::Ndjson, OutputOptions::default()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let before = asked.load(Ordering::Relaxed);
+        assert!(before <= 8, "{before} batches were made for a reader who takes none");
+        drop(chunks);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(Arc::strong_count(&asked), 1, "the rows are still there");
+    }
+
+    #[tokio::test]
+    async fn an_error_before_the_first_row_is_told_and_a_later_one_ends_the_chunks() {
+        let failing = |before: usize| -> SendableRecordBatchStream {
+            let batches = stream::iter((0..before).map(|_| Ok(batch(1))).collect::<Vec<_>>())
+                .chain(stream::iter([Err(DataFusionError::Execution("broken".to_owned()))]));
+            Box::pin(RecordBatchStreamAdapter::new(batch(0).schema(), batches))
+        };
+        assert!(chunks(failing(0), Format::Csv, OutputOptions::default()).await.is_err());
+        let items: Vec<_> = chunks(failing(4), Format::Csv, OutputOptions::default()).await.unwrap().collect().await;
+        let (last, others) = items.split_last().unwrap();
+        assert!(last.is_err() && others.iter().all(Result::is_ok));
+    }
+}
