@@ -25,6 +25,8 @@ pub mod flow;
 pub mod output;
 pub mod pipeline;
 pub mod scan;
+pub mod serve;
+pub mod serve;
 pub mod session;
 pub mod source;
 pub mod telemetry;
