@@ -26,7 +26,6 @@ pub mod output;
 pub mod pipeline;
 pub mod scan;
 pub mod serve;
-pub mod serve;
 pub mod session;
 pub mod source;
 pub mod telemetry;

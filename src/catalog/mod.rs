@@ -15,7 +15,7 @@ mod table;
 pub use layout::DIGESTS;
 pub use manifest::{Cost, Coverage, FORMAT_VERSION, FileKind, Manifest, Origin, PublishedFile, Rules, State, Totals};
 pub use publish::{Draft, DraftFile};
-pub use table::{read_file, register};
+pub use table::{read_edges, read_file, register};
 
 use cache::ManifestCache;
 use chrono::TimeDelta;

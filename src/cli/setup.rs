@@ -297,11 +297,8 @@ impl Setup {
     /// The edges of a published digest.
     pub(super) async fn edges(&self, manifest: &Manifest) -> Result<SendableRecordBatchStream> {
         let session = self.session()?;
-        let frame = catalog::read_file(session.context(), &self.catalog(false)?, manifest, FileKind::Edges)?;
-        let columns: Vec<String> =
-            crate::flow::edges_schema().fields().iter().map(|field| field.name().clone()).collect();
-        let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
-        Ok(frame.select_columns(&columns)?.execute_stream().await?)
+        let frame = catalog::read_edges(session.context(), &self.catalog(false)?, manifest)?;
+        Ok(frame.execute_stream().await?)
     }
 
     /// Says what a scan passed over and what it cost.

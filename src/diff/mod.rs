@@ -83,7 +83,11 @@ impl Default for Options {
 }
 
 impl Options {
-    fn check(&self) -> Result<()> {
+    /// Whether they make sense together.
+    ///
+    /// # Errors
+    /// `Invalid` for a ratio below 1.
+    pub fn check(&self) -> Result<()> {
         if self.ratio >= 1.0 && self.ratio.is_finite() {
             return Ok(());
         }

@@ -20,7 +20,7 @@ use datafusion::catalog::{
 use datafusion::common::ScalarValue;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
@@ -102,7 +102,7 @@ impl Session {
         };
         let disk = DiskManagerBuilder::default().with_mode(spill).with_max_temp_directory_size(options.spill_bytes_max);
         let runtime = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(TrackConsumersPool::new(FairSpillPool::new(memory_bytes), CONSUMERS_NAMED)))
+            .with_memory_pool(pool(memory_bytes))
             .with_disk_manager_builder(disk)
             .build_arc()?;
         let mut config = SessionConfig::new()
@@ -144,6 +144,21 @@ impl Session {
             state = state.with_physical_optimizer_rule(rule);
         }
         Ok(Session { context: SessionContext::new_with_state(state.build()), options: self.options.clone() })
+    }
+
+    /// A session with the same tables, spill folder and functions, whose operators may hold `memory_bytes` of their own
+    /// before they spill.
+    ///
+    /// # Errors
+    /// `Invalid` if that is nothing.
+    pub fn with_memory(&self, memory_bytes: u64) -> Result<Session> {
+        let memory_bytes = positive("memory_bytes", usize::try_from(memory_bytes).unwrap_or(usize::MAX))?;
+        let state = self.context.state();
+        let runtime = RuntimeEnvBuilder::from_runtime_env(state.runtime_env())
+            .with_memory_pool(pool(memory_bytes))
+            .build_arc()?;
+        let state = SessionStateBuilder::new_from_existing(state).with_runtime_env(runtime).build();
+        Ok(Session { context: SessionContext::new_with_state(state), options: self.options.clone() })
     }
 
     /// The options the session was made with.
@@ -215,6 +230,11 @@ impl Session {
         names.sort();
         names
     }
+}
+
+/// Memory that operators share, and that names those who hold most of it when it runs out.
+fn pool(memory_bytes: usize) -> Arc<dyn MemoryPool> {
+    Arc::new(TrackConsumersPool::new(FairSpillPool::new(memory_bytes), CONSUMERS_NAMED))
 }
 
 fn positive(name: &str, value: usize) -> Result<usize> {

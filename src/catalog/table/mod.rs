@@ -21,6 +21,7 @@ mod windows;
 use super::{Catalog, FileKind, Manifest};
 use crate::clock::Timestamp;
 use crate::error::Result;
+use crate::flow::edges_schema;
 use crate::window::Window;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use datafusion::common::ScalarValue;
@@ -52,6 +53,16 @@ pub fn read_file(ctx: &SessionContext, catalog: &Catalog, manifest: &Manifest, k
     register_store(&ctx.runtime_env(), catalog)?;
     let table = DigestTable::of(catalog.clone(), kind, manifest.clone())?;
     Ok(ctx.read_table(Arc::new(table))?)
+}
+
+/// The edges of one version of a digest, as they were folded: without the columns of the window.
+///
+/// # Errors
+/// As [`read_file`].
+pub fn read_edges(ctx: &SessionContext, catalog: &Catalog, manifest: &Manifest) -> Result<DataFrame> {
+    let schema = edges_schema();
+    let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    Ok(read_file(ctx, catalog, manifest, FileKind::Edges)?.select_columns(&columns)?)
 }
 
 fn register_store(runtime: &RuntimeEnv, catalog: &Catalog) -> Result<()> {

@@ -1,0 +1,155 @@
+//! What every data route does: read the query string, find the digests, answer with rows.
+
+use super::Service;
+use super::cursor::Cursor;
+use super::etag::Validator;
+use super::negotiate::media_type;
+use super::problem::Problem;
+use crate::catalog::Manifest;
+use crate::output::{Format, OutputOptions, chunks, write_rows};
+use crate::window::Window;
+use axum::body::Body;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use datafusion::arrow::array::RecordBatch;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::{StreamExt, stream};
+use serde::de::DeserializeOwned;
+
+/// The query string of a request, every parameter of it known.
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        axum::extract::Query::try_from_uri(&parts.uri)
+            .map(|axum::extract::Query(query)| Query(query))
+            .map_err(|rejection| Problem::new(StatusCode::BAD_REQUEST, rejection.body_text()))
+    }
+}
+
+/// Which page of the rows is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    /// Rows to pass over.
+    pub offset: u64,
+    /// Rows to give at the most.
+    pub limit: u64,
+}
+
+impl Service {
+    /// A window as a client wrote it.
+    pub(super) fn window(&self, text: &str) -> Result<Window, Problem> {
+        Ok(Window::parse(text, self.clock.now())?)
+    }
+
+    /// The newest digests of `windows`; where one is not published, the answer that says so.
+    pub(super) async fn digests(&self, windows: &[Window]) -> Result<Vec<Manifest>, Response> {
+        let mut manifests = Vec::with_capacity(windows.len());
+        for window in windows {
+            let latest = self.catalog.latest(window).await.map_err(|error| Problem::from(error).into_response())?;
+            let Some(manifest) = latest else { return Err(self.missing(windows, window).await) };
+            manifests.push(manifest);
+        }
+        Ok(manifests)
+    }
+
+    /// The answer to a request for a window that is not published.
+    async fn missing(&self, _windows: &[Window], window: &Window) -> Response {
+        Problem::from(self.catalog.not_found(window).await).into_response()
+    }
+
+    /// The page that is asked for, if any, of what `validator` marks.
+    pub(super) fn page(
+        &self,
+        limit: Option<u64>,
+        cursor: Option<&str>,
+        format: Format,
+        validator: &Validator,
+    ) -> Result<Option<Page>, Problem> {
+        let offset = cursor.map(|cursor| Cursor::offset(cursor, validator)).transpose()?;
+        let limit = match (limit, offset) {
+            (None, None) => return Ok(None),
+            (limit, _) => limit.unwrap_or(self.options.page_rows_max),
+        };
+        if limit == 0 || limit > self.options.page_rows_max {
+            return Err(Problem::new(StatusCode::BAD_REQUEST, format!("limit {limit} is no size of a page"))
+                .with_hint(format!(
+                    "a page has 1 to {} rows; without limit all rows are streamed",
+                    self.options.page_rows_max
+                )));
+        }
+        if format != Format::Json {
+            return Err(Problem::new(StatusCode::BAD_REQUEST, format!("pages are JSON, not {}", format.name()))
+                .with_hint("leave out limit and cursor to get all rows in this format"));
+        }
+        Ok(Some(Page { offset: offset.unwrap_or(0), limit }))
+    }
+
+    /// Rows as an answer that `validator` marks: one page of them, or all, streamed.
+    pub(super) async fn answer(
+        &self,
+        rows: SendableRecordBatchStream,
+        format: Format,
+        page: Option<Page>,
+        validator: &Validator,
+    ) -> Result<Response, Problem> {
+        let mut response = match page {
+            Some(page) => page_of(rows, page, validator).await?,
+            None => stream_of(rows, format).await?,
+        };
+        response
+            .headers_mut()
+            .extend(validator.headers(self.options.fresh_for.num_seconds().unsigned_abs()).into_iter());
+        Ok(response)
+    }
+
+    /// The answer to a client that holds what it asks for already.
+    pub(super) fn not_modified(&self, headers: &HeaderMap, validator: &Validator) -> Option<Response> {
+        validator.is_held(headers).then(|| {
+            let own = validator.headers(self.options.fresh_for.num_seconds().unsigned_abs());
+            (StatusCode::NOT_MODIFIED, own).into_response()
+        })
+    }
+}
+
+/// All rows, streamed.
+pub(super) async fn stream_of(rows: SendableRecordBatchStream, format: Format) -> Result<Response, Problem> {
+    let body = Body::from_stream(chunks(rows, format, OutputOptions::default()).await?);
+    let media_type = HeaderValue::from_str(&media_type(format)).unwrap_or(HeaderValue::from_static("text/plain"));
+    Ok(([(header::CONTENT_TYPE, media_type)], body).into_response())
+}
+
+/// One page, and the cursor of the next if there is one.
+async fn page_of(mut rows: SendableRecordBatchStream, page: Page, validator: &Validator) -> Result<Response, Problem> {
+    let (schema, mut skip, mut left) = (rows.schema(), page.offset, page.limit);
+    let mut batches: Vec<RecordBatch> = Vec::new();
+    let mut has_more = false;
+    while let Some(batch) = rows.next().await {
+        let batch = batch.map_err(crate::Error::from)?;
+        let count = batch.num_rows() as u64;
+        let passed = skip.min(count);
+        skip -= passed;
+        let taken = left.min(count - passed);
+        if taken > 0 {
+            batches.push(batch.slice(passed as usize, taken as usize));
+            left -= taken;
+        }
+        if passed + taken < count {
+            has_more = true;
+            break;
+        }
+    }
+    let page_rows = RecordBatchStreamAdapter::new(schema, stream::iter(batches.into_iter().map(Ok)));
+    let mut json = Vec::new();
+    write_rows(Box::pin(page_rows), Format::Json, &mut json, &OutputOptions::default()).await?;
+    let next = has_more.then(|| Cursor::at(page.offset + page.limit, validator));
+    let mut body = b"{\"rows\":".to_vec();
+    body.extend_from_slice(json.trim_ascii_end());
+    body.extend_from_slice(format!(",\"next\":{}}}\n", serde_json::json!(next)).as_bytes());
+    Ok(([(header::CONTENT_TYPE, media_type(Format::Json))], body).into_response())
+}

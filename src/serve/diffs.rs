@@ -1,0 +1,75 @@
+//! `GET /v1/diffs`: what differs between two windows.
+
+use super::answer::Query;
+use super::etag::Validator;
+use super::negotiate::negotiate;
+use super::problem::Problem;
+use super::{EDGES, Service};
+use crate::diff::{Grain, diff};
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use clap::ValueEnum;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+/// Which windows, and how they are compared.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct DiffQuery {
+    /// The earlier window, or `previous`: the one of the same width that ends where `after` begins.
+    before: String,
+    /// The later window.
+    after: String,
+    /// What edges are folded to: edge, link, host or interface; default: as the service is set.
+    by: Option<String>,
+    /// Shows an edge in both as changed if its bytes moved by at least so many.
+    min_bytes: Option<u64>,
+    /// And by at least this ratio.
+    ratio: Option<f64>,
+    /// json, ndjson, csv, arrow, parquet, dot, graphml, mermaid or cytoscape; before `Accept`.
+    format: Option<String>,
+    /// Rows of a page; without it all rows are streamed.
+    limit: Option<u64>,
+    /// Where the page begins: `next` of the page before.
+    cursor: Option<String>,
+}
+
+/// What differs between two windows: added, removed and changed edges, each with its evidence, in the order of the key.
+#[utoipa::path(get, path = "/v1/diffs", tag = "read", params(DiffQuery), responses(
+    (status = 200, description = "The diff", content_type = "application/json"),
+    (status = 202, description = "A window is being built: the job"),
+    (status = 304, description = "What the client holds is right"),
+    (status = "default", description = "Why not", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn show(
+    State(service): State<Service>,
+    Query(query): Query<DiffQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let format = negotiate(query.format.as_deref(), &headers, &EDGES)?;
+    let after = service.window(&query.after)?;
+    let before = if query.before == "previous" { after.previous() } else { service.window(&query.before)? };
+    let mut options = service.diff.clone();
+    if let Some(by) = &query.by {
+        options.by = Grain::from_str(by, false)
+            .map_err(|_| crate::Error::invalid(format!("by={by:?}: not edge, link, host or interface")))?;
+    }
+    options.min_bytes = query.min_bytes.unwrap_or(options.min_bytes);
+    options.ratio = query.ratio.unwrap_or(options.ratio);
+    options.check()?;
+    let manifests = match service.digests(&[before, after]).await {
+        Ok(manifests) => manifests,
+        Err(answer) => return Ok(answer),
+    };
+    let [before, after] = &manifests[..] else { unreachable!("a digest for each of two windows") };
+    let settings = format!("{:?} {} {}", options.by, options.min_bytes, options.ratio);
+    let validator = Validator::new(["diff", &format.name(), &settings], &[before, after]);
+    let page = service.page(query.limit, query.cursor.as_deref(), format, &validator)?;
+    if let Some(response) = service.not_modified(&headers, &validator) {
+        return Ok(response);
+    }
+    let rows = diff(&service.session, &service.catalog, before, after, &options, service.clock.now()).await?;
+    service.answer(rows, format, page, &validator).await
+}

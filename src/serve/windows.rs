@@ -1,0 +1,52 @@
+//! `GET /v1/windows`: what is published, and how complete it is.
+
+use super::answer::{Query, stream_of};
+use super::negotiate::negotiate;
+use super::problem::Problem;
+use super::{ROWS, Service};
+use crate::session::{Params, queries};
+use crate::window::{format_time, parse_time};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::Response;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+/// Which windows.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct WindowsQuery {
+    /// Windows that end after this time: RFC 3339, a date, `-7d`; default: all.
+    from: Option<String>,
+    /// Windows that begin before this time; default: all.
+    to: Option<String>,
+    /// json, ndjson, csv, arrow or parquet; before `Accept`.
+    format: Option<String>,
+}
+
+/// What is published, oldest first: the newest version of each window, with its coverage.
+#[utoipa::path(get, path = "/v1/windows", tag = "read", params(WindowsQuery), responses(
+    (status = 200, description = "The rows of queries/windows.sql", content_type = "application/json"),
+    (status = "default", description = "Why not", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn list(
+    State(service): State<Service>,
+    Query(query): Query<WindowsQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let format = negotiate(query.format.as_deref(), &headers, &ROWS)?;
+    let now = service.clock.now();
+    let time = |text: Option<String>, default: &str| {
+        text.map_or(Ok(default.to_owned()), |text| parse_time(&text, now).map(format_time))
+    };
+    let params = Params::from([
+        ("from".to_owned(), time(query.from, "1970-01-01")?),
+        ("to".to_owned(), time(query.to, "2200-01-01")?),
+    ]);
+    let frame = service.session.plan_query(&queries::load("windows", None)?, &params, now).await?;
+    let rows = frame.execute_stream().await.map_err(crate::Error::from)?;
+    let mut response = stream_of(rows, format).await?;
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    Ok(response)
+}
