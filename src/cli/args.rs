@@ -161,6 +161,9 @@ pub enum Command {
         /// How long digests of a day and more are kept, such as 3y; without it, for ever.
         #[arg(long)]
         days: Option<String>,
+        /// Let go also what finished wider digests were made from.
+        #[arg(long)]
+        rolled_up: bool,
         /// Remove them.
         #[arg(long)]
         apply: bool,

@@ -20,9 +20,10 @@ pub use failure::{is_broken_pipe, print_error};
 
 use crate::error::{Context, Error, Result};
 use crate::output::{End, Format, write_rows};
+use crate::pipeline::Policy;
 use crate::scan::Report;
 use crate::session::{Params, Query, queries};
-use crate::window::{Window, format_time, parse_time};
+use crate::window::{Window, format_time, parse_duration, parse_time};
 use args::{Command, ConfigCommand, DiffArgs, Global, SqlArgs};
 use clap::CommandFactory;
 use datafusion::execution::SendableRecordBatchStream;
@@ -109,7 +110,11 @@ async fn dispatch(setup: &Setup, command: Command) -> Result<u8> {
         }
         Command::Backfill(backfill) => return backfill::run(setup, backfill).await,
         Command::Compact { from, to, width } => return backfill::compact(setup, &from, &to, &width).await,
-        Command::Retain { hours, days, apply } => retain::run(setup, hours, days, apply).await?,
+        Command::Retain { hours, days, rolled_up, apply } => {
+            let kept = |text: Option<String>| text.as_deref().map(parse_duration).transpose();
+            let policy = Policy { hours: kept(hours)?, days: kept(days)?, rolled_up };
+            retain::run(setup, policy, apply).await?;
+        }
         Command::Windows { from, to } => {
             let now = setup.clock.now();
             let mut params = Params::new();

@@ -2,24 +2,21 @@
 
 use super::setup::Setup;
 use crate::error::{Error, Result};
-use crate::pipeline::{self, Policy};
-use crate::window::parse_duration;
+use crate::pipeline::{self, Expiry, Policy};
 use indicatif::HumanBytes;
 use std::fmt::Write as _;
 
 /// Tells which digests the policy lets go; removes them if `apply`.
-pub(super) async fn run(setup: &Setup, hours: Option<String>, days: Option<String>, apply: bool) -> Result<()> {
-    let kept = |text: Option<String>| text.as_deref().map(parse_duration).transpose();
-    let policy = Policy { hours: kept(hours)?, days: kept(days)? };
+pub(super) async fn run(setup: &Setup, policy: Policy, apply: bool) -> Result<()> {
     if policy.hours.is_none() && policy.days.is_none() {
         return Err(Error::invalid("nothing says how long digests are kept")
             .with_hint("flowdiff retain --hours 90d --days 3y tells which are older"));
     }
     let catalog = setup.catalog(false)?;
-    let expired = pipeline::expired(&catalog, &policy, setup.clock.now()).await?;
+    let Expiry { expired, referred_to } = pipeline::expired(&catalog, &policy, setup.clock.now()).await?;
     let mut text = String::new();
     for old in &expired {
-        let alone = if old.is_rolled_up { "" } else { ", in no wider digest" };
+        let alone = if old.is_rolled_up { "" } else { ", in no wider digest that stays" };
         let _ = writeln!(text, "{} {}{alone}", old.window, HumanBytes(old.bytes));
     }
     setup.print(&text)?;
@@ -30,9 +27,13 @@ pub(super) async fn run(setup: &Setup, hours: Option<String>, days: Option<Strin
         setup.note(&format!("removed {} digests ({bytes})", expired.len()));
     } else {
         setup.note(&format!(
-            "{} digests ({bytes}) are old enough, {alone} of them in no wider digest; --apply removes them",
+            "{} digests ({bytes}) are old enough, {alone} of them in no wider digest that stays; --apply removes them",
             expired.len()
         ));
+    }
+    if referred_to > 0 {
+        let hint = if policy.rolled_up { "" } else { "; --rolled-up lets those of finished digests go" };
+        setup.note(&format!("{referred_to} more are what wider digests were made from, and stay{hint}"));
     }
     Ok(())
 }

@@ -7,4 +7,4 @@ mod retain;
 
 pub use backfill::{Event, Summary, backfill, roll_up};
 pub use plan::{Options, Plan, plan};
-pub use retain::{Expired, Policy, expired, remove};
+pub use retain::{Expired, Expiry, Policy, expired, remove};

@@ -14,6 +14,8 @@ pub struct Policy {
     pub hours: Option<TimeDelta>,
     /// Digests of a day and wider; absent: for ever.
     pub days: Option<TimeDelta>,
+    /// Lets go also what a final wider digest was made from: that one has its edges in files of its own.
+    pub rolled_up: bool,
 }
 
 /// A digest that the policy lets go.
@@ -23,33 +25,50 @@ pub struct Expired {
     pub window: Window,
     /// Bytes of the newest version.
     pub bytes: u64,
-    /// Whether the newest digest of a wider window was made from it, so that its edges remain in that one.
+    /// Whether a final wider digest was made from it, so that its edges remain in that one.
     pub is_rolled_up: bool,
 }
 
-/// The digests of `catalog` that `policy` lets go at `now`, oldest first.
+/// What a policy makes of a store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expiry {
+    /// The digests to let go, by window.
+    pub expired: Vec<Expired>,
+    /// Digests that are old enough and stay, because a digest that stays was made from them.
+    pub referred_to: usize,
+}
+
+/// The digests of `catalog` that `policy` lets go at `now`.
 ///
-/// One that a provisional digest was made from stays: the wider window is not finished, and is made from it again.
+/// None that the manifest of a digest that stays refers to, unless the policy says so; and never one that a provisional
+/// digest was made from: the wider window is not finished, and is made from it again.
 ///
 /// # Errors
 /// What the store says.
-pub async fn expired(catalog: &Catalog, policy: &Policy, now: Timestamp) -> Result<Vec<Expired>> {
-    let manifests = catalog.list(None).await?;
-    let origins = |state: State| {
-        let wider = manifests.iter().filter(|manifest| manifest.state == state);
-        wider.flat_map(|manifest| manifest.made_from.iter().cloned()).collect::<HashSet<Origin>>()
-    };
-    let (in_work, rolled_up) = (origins(State::Provisional), origins(State::Final));
-    let mut expired = Vec::new();
-    for manifest in &manifests {
-        let (window, origin) = (manifest.window()?, Origin::of(manifest));
+pub async fn expired(catalog: &Catalog, policy: &Policy, now: Timestamp) -> Result<Expiry> {
+    let mut manifests = catalog.list(None).await?;
+    // The widest first: when a digest is judged, those that could have been made from it are.
+    manifests.sort_by_key(|manifest| manifest.start - manifest.stop);
+    let (mut unfinished, mut finished) = (HashSet::new(), HashSet::new());
+    let mut expiry = Expiry::default();
+    for manifest in manifests {
+        let (window, origin) = (manifest.window()?, Origin::of(&manifest));
         let kept = if window.width() < TimeDelta::days(1) { policy.hours } else { policy.days };
-        if kept.is_some_and(|kept| manifest.stop + kept <= now) && !in_work.contains(&origin) {
+        let is_old = kept.is_some_and(|kept| manifest.stop + kept <= now);
+        let is_rolled_up = finished.contains(&origin);
+        if is_old && !unfinished.contains(&origin) && (policy.rolled_up || !is_rolled_up) {
             let bytes = manifest.files.iter().map(|file| file.size).sum();
-            expired.push(Expired { window, bytes, is_rolled_up: rolled_up.contains(&origin) });
+            expiry.expired.push(Expired { window, bytes, is_rolled_up });
+            continue;
+        }
+        expiry.referred_to += usize::from(is_old);
+        match manifest.state {
+            State::Provisional => unfinished.extend(manifest.made_from),
+            State::Final => finished.extend(manifest.made_from),
         }
     }
-    Ok(expired)
+    expiry.expired.sort_by_key(|expired| expired.window);
+    Ok(expiry)
 }
 
 /// Removes every version of the digests of `windows`, and what lost races for them left behind.

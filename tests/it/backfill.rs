@@ -8,7 +8,7 @@ use flowdiff::ErrorKind;
 use flowdiff::catalog::{Manifest, State};
 use flowdiff::clock::{Clock, Timestamp};
 use flowdiff::digest::Builder;
-use flowdiff::pipeline::{Event, Options, Policy, Summary, backfill, expired, plan, remove, roll_up};
+use flowdiff::pipeline::{Event, Expiry, Options, Policy, Summary, backfill, expired, plan, remove, roll_up};
 use flowdiff::scan::Report;
 use flowdiff::session::Session;
 use flowdiff::window::{Window, split};
@@ -279,7 +279,7 @@ async fn windows_without_objects_are_told_apart_from_failures() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn retention_goes_by_age_and_width_and_spares_what_an_unfinished_day_is_made_from() {
+async fn retention_goes_by_age_and_width_and_spares_what_a_wider_digest_refers_to() {
     let folder = tempfile::tempdir().unwrap();
     write_logs(&folder.path().join("logs"), "2024-11-19T23:50Z/2024-11-21T00:40Z", 5);
     let builder = builder_of(folder.path(), "store");
@@ -287,18 +287,23 @@ async fn retention_goes_by_age_and_width_and_spares_what_an_unfinished_day_is_ma
     let stop = AtomicBool::new(false);
     roll_up(&builder, &window("2024-11-20"), TimeDelta::days(1), &stop, |_| {}).await.unwrap();
     let at = |text: &str| text.parse().unwrap();
-    let policy = Policy { hours: Some(TimeDelta::days(2)), days: Some(TimeDelta::days(365)) };
-    assert!(expired(&builder.catalog, &policy, at("2024-11-21T12:00:00Z")).await.unwrap().is_empty());
-    let old = expired(&builder.catalog, &policy, at("2024-11-22T10:00:00Z")).await.unwrap();
-    assert_eq!(old.len(), 10);
+    let keep = Policy { hours: Some(TimeDelta::days(2)), days: Some(TimeDelta::days(365)), rolled_up: false };
+    let lets_go = async |policy: &Policy, now: &str| expired(&builder.catalog, policy, at(now)).await.unwrap();
+    assert_eq!(lets_go(&keep, "2024-11-21T12:00:00Z").await, Expiry::default());
+    // The day's manifest refers to its hours.
+    assert_eq!(lets_go(&keep, "2024-11-22T10:00:00Z").await, Expiry { expired: Vec::new(), referred_to: 10 });
+    // The day goes, and with it what referred to the hours.
+    assert_eq!(lets_go(&keep, "2026-11-22T10:00:00Z").await.expired.len(), 25);
+
+    let policy = Policy { rolled_up: true, ..keep };
+    let Expiry { expired: old, referred_to } = lets_go(&policy, "2024-11-22T10:00:00Z").await;
+    assert_eq!((old.len(), referred_to), (10, 0));
     assert!(old.iter().all(|old| old.is_rolled_up && old.window.width() == HOUR.width));
     remove(&builder.catalog, old.iter().map(|old| old.window)).await.unwrap();
     assert_eq!(published(&builder).await.len(), 15);
     assert!(builder.catalog.latest(&old[0].window).await.unwrap().is_none());
-    let all = expired(&builder.catalog, &policy, at("2026-11-22T10:00:00Z")).await.unwrap();
-    assert_eq!(all.len(), 15);
-    let none = Policy { hours: None, days: None };
-    assert!(expired(&builder.catalog, &none, at("2030-01-01T00:00:00Z")).await.unwrap().is_empty());
+    let none = Policy { hours: None, days: None, rolled_up: true };
+    assert_eq!(lets_go(&none, "2030-01-01T00:00:00Z").await, Expiry::default());
 }
 
 /// Ctrl-C, as a terminal sends it.
