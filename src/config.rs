@@ -36,6 +36,10 @@ pub struct Config {
     pub digest: crate::digest::Options,
     /// How digests are compared.
     pub diff: crate::diff::Options,
+    /// How the service answers.
+    pub serve: crate::serve::Options,
+    /// What one query over HTTP may take.
+    pub sql: crate::serve::Limits,
     /// The user's own query files.
     pub queries: QueryOptions,
     /// What is logged.

@@ -3,6 +3,7 @@
 use crate::diff::Grain;
 use crate::output::Format;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Tells what changed in a network, from VPC Flow Logs.
@@ -211,6 +212,8 @@ pub enum Command {
     },
     /// Print the raw lines behind an edge.
     Explain(ExplainArgs),
+    /// Serve digests and diffs over HTTP, until Ctrl-C or SIGTERM.
+    Serve(ServeArgs),
     /// Check settings, source and store, and say what is wrong and how to mend it.
     Check,
     /// Print the least IAM policy for the source and the store.
@@ -320,6 +323,14 @@ pub struct DiffArgs {
     /// Refuse windows that are not published.
     #[arg(long)]
     pub no_build: bool,
+}
+
+/// `serve ...`.
+#[derive(Debug, ClapArgs)]
+pub struct ServeArgs {
+    /// Address and port to listen on [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
 }
 
 /// `explain ...`.

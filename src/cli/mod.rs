@@ -13,6 +13,7 @@ mod prompt;
 mod retain;
 mod runtime;
 mod scripts;
+mod serve;
 mod setup;
 
 pub use args::Args;
@@ -47,8 +48,8 @@ pub fn run(args: Args, environment: &BTreeMap<String, String>) -> Result<u8> {
     }
     // These look after Ctrl-C themselves.
     let interactive = (args.is_prompt() && std::io::stdin().is_terminal())
-        || matches!(args.command, Command::Backfill(_) | Command::Compact { .. });
-    let setup = Setup::new(&args.global, environment)?;
+        || matches!(args.command, Command::Backfill(_) | Command::Compact { .. } | Command::Serve(_));
+    let setup = Setup::new(&args, environment)?;
     runtime::run_to_end(setup.config().session.threads, interactive, async {
         let ended = dispatch(&setup, args.command).await;
         setup.tell_usage();
@@ -140,6 +141,7 @@ async fn dispatch(setup: &Setup, command: Command) -> Result<u8> {
         }
         Command::Diff(diff) => return diff_command(setup, diff).await,
         Command::Explain(explain) => explain::run(setup, explain).await?,
+        Command::Serve(_) => serve::run(setup).await?,
         Command::Check => return check::run(setup).await,
         Command::IamPolicy => setup.print(&iam_policy::policy(setup)?)?,
         Command::DuckdbInit => setup.print(&scripts::duckdb(setup)?)?,

@@ -1,6 +1,6 @@
 //! Settings to the things that commands use: source, catalog, session, builder, output.
 
-use super::args::{Global, When};
+use super::args::{Args, Command, When};
 use super::progress::Meter;
 use crate::aws::Usage;
 use crate::catalog::{self, Catalog, FileKind, Manifest};
@@ -41,7 +41,12 @@ pub(super) struct Setup {
 }
 
 impl Setup {
-    pub(super) fn new(global: &Global, environment: &BTreeMap<String, String>) -> Result<Setup> {
+    pub(super) fn new(args: &Args, environment: &BTreeMap<String, String>) -> Result<Setup> {
+        let global = &args.global;
+        let listen = match &args.command {
+            Command::Serve(serve) => serve.listen.map(|address| address.to_string()),
+            _ => None,
+        };
         let switch = |on: bool| on.then(|| "true".to_owned());
         let flags: Vec<Flag> = [
             ("source.url", "--source", global.source.clone()),
@@ -53,6 +58,7 @@ impl Setup {
             ("digest.port_rule", "--port-rule", global.port_rule.clone()),
             ("digest.addresses", "--addresses", global.addresses.clone()),
             ("store.single_writer", "--single-writer", switch(global.single_writer)),
+            ("serve.listen", "--listen", listen),
             ("aws.profile", "--profile", global.aws.profile.clone()),
             ("aws.region", "--region", global.aws.region.clone()),
             ("aws.endpoint_url", "--endpoint-url", global.aws.endpoint_url.clone()),

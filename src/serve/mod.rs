@@ -6,6 +6,7 @@ mod cursor;
 mod diffs;
 mod edges;
 mod etag;
+mod listen;
 mod meter;
 mod negotiate;
 mod options;
@@ -14,6 +15,7 @@ mod sql;
 mod system;
 mod windows;
 
+pub use listen::listen;
 pub use meter::Limits;
 pub use options::Options;
 pub use problem::Problem;
