@@ -38,7 +38,8 @@ pub async fn chunks(
     });
     let head = receiver.recv().await.transpose()?;
     let rest = stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) });
-    Ok(stream::iter(head.map(Ok)).chain(rest))
+    // Encoders ask again after the end.
+    Ok(stream::iter(head.map(Ok)).chain(rest).fuse())
 }
 
 async fn write(
@@ -122,9 +123,13 @@ mod tests {
             };
             let mut whole = Vec::new();
             write_rows(rows(), format, &mut whole, &OutputOptions::default()).await.unwrap();
-            let chunks: Vec<Bytes> =
-                chunks(rows(), format, OutputOptions::default()).await.unwrap().try_collect().await.unwrap();
-            assert_eq!(chunks.concat(), whole, "{format:?}");
+            let mut chunks = Box::pin(chunks(rows(), format, OutputOptions::default()).await.unwrap());
+            let mut received = Vec::new();
+            while let Some(chunk) = chunks.try_next().await.unwrap() {
+                received.extend_from_slice(&chunk);
+            }
+            assert_eq!(received, whole, "{format:?}");
+            assert!(chunks.next().await.is_none(), "there is something after the end");
         }
     }
 

@@ -26,9 +26,13 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        axum::extract::Query::try_from_uri(&parts.uri)
-            .map(|axum::extract::Query(query)| Query(query))
-            .map_err(|rejection| Problem::new(StatusCode::BAD_REQUEST, rejection.body_text()))
+        axum::extract::Query::try_from_uri(&parts.uri).map(|axum::extract::Query(query)| Query(query)).map_err(
+            |rejection| {
+                let text = rejection.body_text();
+                let detail = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+                Problem::new(StatusCode::BAD_REQUEST, detail).with_hint("/openapi.json lists the parameters")
+            },
+        )
     }
 }
 

@@ -9,6 +9,7 @@ mod diff;
 mod random;
 mod reference;
 mod s3;
+mod serve;
 mod simulation;
 mod slt;
 mod store_contract;
