@@ -37,7 +37,7 @@ pub struct DiffQuery {
 }
 
 /// What differs between two windows: added, removed and changed edges, each with its evidence, in the order of the key.
-#[utoipa::path(get, path = "/v1/diffs", tag = "read", params(DiffQuery), responses(
+#[utoipa::path(get, path = "/v1/diffs", operation_id = "show_diff", tag = "read", params(DiffQuery), responses(
     (status = 200, description = "The diff", content_type = "application/json"),
     (status = 202, description = "A window is being built: the job"),
     (status = 304, description = "What the client holds is right"),

@@ -40,7 +40,7 @@ pub struct GraphQuery {
 }
 
 /// The edges of a window, in the order of their key.
-#[utoipa::path(get, path = "/v1/edges", tag = "read", params(EdgesQuery), responses(
+#[utoipa::path(get, path = "/v1/edges", operation_id = "list_edges", tag = "read", params(EdgesQuery), responses(
     (status = 200, description = "The edges", content_type = "application/json"),
     (status = 202, description = "The window is being built: the job"),
     (status = 304, description = "What the client holds is right"),
@@ -56,7 +56,7 @@ pub(super) async fn list(
 }
 
 /// The edges of a window as a graph.
-#[utoipa::path(get, path = "/v1/graphs", tag = "read", params(GraphQuery), responses(
+#[utoipa::path(get, path = "/v1/graphs", operation_id = "draw_graph", tag = "read", params(GraphQuery), responses(
     (status = 200, description = "The graph", content_type = "text/vnd.graphviz"),
     (status = 202, description = "The window is being built: the job"),
     (status = 304, description = "What the client holds is right"),

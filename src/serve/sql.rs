@@ -74,7 +74,7 @@ pub struct ExplainQuery {
 }
 
 /// Runs one statement of SQL that reads; times in parameters may be written as everywhere.
-#[utoipa::path(post, path = "/v1/sql", tag = "sql", params(FormatQuery), request_body(
+#[utoipa::path(post, path = "/v1/sql", operation_id = "run_sql", tag = "sql", params(FormatQuery), request_body(
     description = "The statement: JSON with parameters, or plain text", content((SqlBody = "application/json"), (String = "text/plain"))
 ), responses(
     (status = 200, description = "Its rows", content_type = "application/json"),
@@ -95,7 +95,7 @@ pub(super) async fn sql(
 }
 
 /// The queries that can be run by name.
-#[utoipa::path(get, path = "/v1/queries", tag = "read", responses(
+#[utoipa::path(get, path = "/v1/queries", operation_id = "list_queries", tag = "read", responses(
     (status = 200, description = "The queries", body = [NamedQuery]),
 ))]
 pub(super) async fn list(State(service): State<Service>) -> Result<Json<Vec<NamedQuery>>, Problem> {
@@ -110,7 +110,7 @@ pub(super) async fn list(State(service): State<Service>) -> Result<Json<Vec<Name
 }
 
 /// Runs a query by name; every other parameter is one of the query's.
-#[utoipa::path(get, path = "/v1/queries/{name}", tag = "read", params(
+#[utoipa::path(get, path = "/v1/queries/{name}", operation_id = "run_query", tag = "read", params(
     ("name" = String, Path, description = "Name of the query"), FormatQuery
 ), responses(
     (status = 200, description = "Its rows", content_type = "application/json"),
@@ -128,7 +128,7 @@ pub(super) async fn query(
 }
 
 /// The raw records behind an edge, each with its object and line.
-#[utoipa::path(get, path = "/v1/explain", tag = "read", params(ExplainQuery), responses(
+#[utoipa::path(get, path = "/v1/explain", operation_id = "explain_edge", tag = "read", params(ExplainQuery), responses(
     (status = 200, description = "The records", content_type = "application/json"),
     (status = "default", description = "Why not", body = Problem, content_type = "application/problem+json"),
 ))]

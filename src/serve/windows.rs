@@ -26,7 +26,7 @@ pub struct WindowsQuery {
 }
 
 /// What is published, oldest first: the newest version of each window, with its coverage.
-#[utoipa::path(get, path = "/v1/windows", tag = "read", params(WindowsQuery), responses(
+#[utoipa::path(get, path = "/v1/windows", operation_id = "list_windows", tag = "read", params(WindowsQuery), responses(
     (status = 200, description = "The rows of queries/windows.sql", content_type = "application/json"),
     (status = "default", description = "Why not", body = Problem, content_type = "application/problem+json"),
 ))]

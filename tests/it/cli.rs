@@ -1,6 +1,6 @@
 //! The binary as a user runs it: the demo and the commands it names, wrong input, exit codes.
 
-mod screens;
+pub(crate) mod screens;
 mod scripts;
 
 use assert_cmd::Command;

@@ -49,7 +49,7 @@ pub(super) fn write_logs(folder: &Path, repeated: usize) {
 }
 
 /// The logs in `logs` and both hours' digests in `digests`, made once.
-fn sample() -> &'static Path {
+pub(crate) fn sample() -> &'static Path {
     static SAMPLE: LazyLock<(tempfile::TempDir, PathBuf)> = LazyLock::new(|| {
         let folder = tempfile::tempdir().unwrap();
         write_logs(&folder.path().join("logs"), 1);

@@ -1,0 +1,149 @@
+ANALYZE TABLE edges COMPUTE STATISTICS
+SET datafusion.execution.batch_size = 1
+SET TIME ZONE 'UTC'
+SET datafusion.catalog.information_schema = false
+RESET datafusion.execution.batch_size
+TRUNCATE TABLE edges
+MSCK REPAIR TABLE edges
+INSERT INTO edges SELECT * FROM edges
+INSERT INTO edges VALUES (1)
+INSERT OVERWRITE edges SELECT * FROM edges
+REPLACE INTO edges VALUES (1)
+INSTALL httpfs
+LOAD httpfs
+LOAD DATA LOCAL INPATH '/etc/passwd' INTO TABLE edges
+INSERT OVERWRITE DIRECTORY '/tmp/out' SELECT * FROM edges
+CALL system()
+COPY edges TO '/tmp/flowdiff.csv'
+COPY edges TO '/tmp/flowdiff.parquet' STORED AS PARQUET
+COPY (SELECT * FROM edges) TO 's3://bucket/key.parquet'
+COPY edges FROM '/etc/passwd'
+COPY INTO edges FROM 's3://bucket/'
+OPEN cursor1
+CLOSE cursor1
+UPDATE edges SET bytes = 0
+DELETE FROM edges
+DELETE FROM edges WHERE true
+CREATE VIEW v AS SELECT 1
+CREATE OR REPLACE VIEW edges AS SELECT 1
+CREATE TABLE t (a INT)
+CREATE TABLE t AS SELECT * FROM edges
+CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '/etc/passwd'
+CREATE EXTERNAL TABLE t STORED AS PARQUET LOCATION 's3://bucket/'
+CREATE EXTERNAL TABLE t STORED AS PARQUET LOCATION 'http://169.254.169.254/latest/meta-data/'
+CREATE UNBOUNDED EXTERNAL TABLE t STORED AS CSV LOCATION '/dev/zero'
+CREATE VIRTUAL TABLE t USING fts5(a)
+CREATE INDEX i ON edges (srcaddr)
+CREATE ROLE r
+CREATE SECRET s (TYPE s3)
+CREATE SERVER s FOREIGN DATA WRAPPER w
+CREATE POLICY p ON edges
+ALTER TABLE edges ADD COLUMN a INT
+ALTER TABLE edges RENAME TO t
+ALTER INDEX i RENAME TO j
+ALTER VIEW v AS SELECT 1
+ALTER ROLE r RENAME TO q
+ALTER SESSION SET a = 'b'
+ATTACH DATABASE '/etc/passwd' AS p
+ATTACH '/tmp/a.duckdb'
+DETACH DATABASE p
+DROP TABLE edges
+DROP VIEW edges
+DROP SCHEMA public CASCADE
+DROP FUNCTION cidr_contains
+DROP PROCEDURE p
+DROP SECRET s
+DROP POLICY p ON edges
+DROP DATABASE datafusion
+DECLARE c CURSOR FOR SELECT 1
+CREATE EXTENSION e
+DROP EXTENSION e
+FETCH NEXT FROM c
+FLUSH TABLES
+DISCARD ALL
+USE datafusion
+START TRANSACTION
+BEGIN
+COMMENT ON TABLE edges IS 'x'
+COMMIT
+ROLLBACK
+CREATE SCHEMA s
+CREATE DATABASE d
+CREATE FUNCTION f(INT) RETURNS INT RETURN $1
+CREATE OR REPLACE FUNCTION cidr_contains(TEXT, TEXT) RETURNS BOOLEAN LANGUAGE SQL RETURN true
+CREATE TRIGGER t AFTER INSERT ON edges EXECUTE FUNCTION f()
+DROP TRIGGER t ON edges
+CREATE PROCEDURE p AS BEGIN SELECT 1; END
+CREATE MACRO m(a) AS a
+CREATE STAGE s
+ASSERT true
+GRANT SELECT ON edges TO PUBLIC
+REVOKE SELECT ON edges FROM PUBLIC
+DEALLOCATE p
+EXECUTE p
+PREPARE p AS SELECT 1
+KILL 1
+SAVEPOINT s
+RELEASE SAVEPOINT s
+MERGE INTO edges USING edges AS e ON true WHEN MATCHED THEN DELETE
+CACHE TABLE edges
+UNCACHE TABLE edges
+CREATE SEQUENCE s
+CREATE DOMAIN d AS TEXT
+CREATE TYPE t AS ENUM ('a')
+PRAGMA database_list
+LOCK TABLES edges READ
+UNLOCK TABLES
+UNLOAD (SELECT * FROM edges) TO 's3://bucket/' WITH (format = 'CSV')
+OPTIMIZE TABLE edges
+LISTEN c
+UNLISTEN c
+NOTIFY c
+RENAME TABLE edges TO t
+LIST @stage
+REMOVE @stage
+PRINT 'x'
+RAISERROR('x', 1, 1)
+RETURN 1
+EXPORT DATA OPTIONS (uri = 's3://bucket/') AS SELECT 1
+CREATE USER u
+ALTER USER u SET a = 'b'
+VACUUM edges
+EXPLAIN COPY edges TO '/tmp/flowdiff.csv'
+EXPLAIN INSERT INTO edges SELECT * FROM edges
+EXPLAIN ANALYZE INSERT INTO edges SELECT * FROM edges
+EXPLAIN ANALYZE COPY edges TO '/tmp/flowdiff.csv'
+EXPLAIN ANALYZE VERBOSE CREATE TABLE t AS SELECT 1
+EXPLAIN DROP TABLE edges
+EXPLAIN SET datafusion.execution.batch_size = 1
+SELECT 1; SELECT 2
+SELECT 1; DROP TABLE edges
+WITH t AS (INSERT INTO edges VALUES (1) RETURNING *) SELECT * FROM t
+WITH t AS (DELETE FROM edges RETURNING *) SELECT * FROM t
+SELECT 1 INTO t
+SELECT * INTO t FROM edges
+SELECT * FROM '/etc/passwd'
+SELECT * FROM "/etc/passwd"
+SELECT * FROM '/etc/passwd.csv'
+SELECT * FROM "file:///etc/passwd"
+SELECT * FROM 's3://bucket/key.parquet'
+SELECT * FROM 'http://169.254.169.254/latest/meta-data/'
+SELECT * FROM "flowdiff-store://0/v1/store.json"
+SELECT * FROM read_csv('/etc/passwd')
+SELECT * FROM read_parquet('/etc/passwd')
+SELECT * FROM read_json('/etc/passwd')
+SELECT * FROM parquet_metadata('/etc/passwd')
+SELECT * FROM csv_scan('/etc/passwd')
+SELECT * FROM glob('/etc/*')
+SELECT * FROM metadata_cache()
+SELECT * FROM statistics_cache()
+SELECT * FROM list_files_cache()
+SELECT pg_read_file('/etc/passwd')
+SELECT getenv('AWS_SECRET_ACCESS_KEY')
+SELECT load_extension('x')
+SELECT current_setting('datafusion.execution.batch_size')
+SELECT set_config('datafusion.execution.batch_size', '1', false)
+SELECT (SELECT count(*) FROM '/etc/passwd')
+SELECT * FROM edges WHERE EXISTS (SELECT 1 FROM '/etc/passwd')
+SELECT * FROM LATERAL (SELECT * FROM '/etc/passwd')
+SELECT * FROM otherdb.public.edges
