@@ -249,7 +249,7 @@ mod tests {
     }
 
     fn setup() -> Setup {
-        Setup::new(&Args::parse_from(["flowdiff", "sql"]).global, &BTreeMap::new()).unwrap()
+        Setup::new(&Args::parse_from(["flowdiff", "sql"]), &BTreeMap::new()).unwrap()
     }
 
     #[tokio::test]
