@@ -66,6 +66,8 @@ fn writing(partition: &str, place: &Place) -> Vec<Value> {
             "v1/",
         ),
         objects("DeleteProbes", &["s3:DeleteObject"], partition, place, "v1/.probe/"),
+        // Entries of jobs that newer ones have followed.
+        objects("DeleteJobs", &["s3:DeleteObject"], partition, place, "v1/jobs/"),
     ];
     // S3 decrypts the parts of a large upload when it puts them together.
     statements.extend(key("EncryptDigests", &["kms:GenerateDataKey", "kms:Decrypt"], place));

@@ -5,6 +5,7 @@
 //! v1/digests/date=2026-11-20/start=20261120T1200Z/stop=20261120T1300Z/     the folder of a window
 //!     _00000001.json                                                       manifest of version 1
 //!     00000001-0123456789abcdef.edges.parquet                              a file of it, by the start of its checksum
+//! v1/jobs/6f1c.../00000003.json                                            an entry of a journal (see `journal`)
 //! ```
 //! The underscore hides manifests from tools of Hive's kind (Athena, Spark), which read every file of a folder as a part of
 //! the table and fail on the first that is no Parquet.
@@ -56,6 +57,11 @@ pub(super) fn rules_path(root: &Path) -> Path {
 /// Path of an object that a probe writes.
 pub(super) fn probe_path(root: &Path, id: &str) -> Path {
     root.clone().join(FORMAT).join(".probe").join(id)
+}
+
+/// Folder of a journal.
+pub(super) fn journal_path(root: &Path, name: &str) -> Path {
+    root.clone().join(FORMAT).join(name)
 }
 
 /// Folder of all digests.
@@ -136,7 +142,8 @@ fn parse_name(name: &str) -> Option<Entry> {
     }
 }
 
-fn parse_version(text: &str) -> Option<u64> {
+/// Reads a number of eight digits and more as it is written.
+pub(super) fn parse_version(text: &str) -> Option<u64> {
     let version: u64 = text.parse().ok()?;
     (version > 0 && format!("{version:08}") == text).then_some(version)
 }

@@ -6,12 +6,14 @@
 
 mod cache;
 mod find;
+mod journal;
 mod layout;
 mod manifest;
 mod publish;
 mod rules;
 mod table;
 
+pub use journal::{Entry, Head, Journal};
 pub use layout::DIGESTS;
 pub use manifest::{Cost, Coverage, FORMAT_VERSION, FileKind, Manifest, Origin, PublishedFile, Rules, State, Totals};
 pub use publish::{Draft, DraftFile};
