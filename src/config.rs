@@ -40,6 +40,8 @@ pub struct Config {
     pub serve: crate::serve::Options,
     /// What one query over HTTP may take.
     pub sql: crate::serve::Limits,
+    /// How windows that are asked for are built.
+    pub jobs: crate::pipeline::jobs::Options,
     /// The user's own query files.
     pub queries: QueryOptions,
     /// What is logged.

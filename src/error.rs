@@ -1,13 +1,15 @@
 //! The one error type of the crate. In: what went wrong and where. Out: a kind that a caller can act on.
 //! Knows nothing of HTTP or the command line beyond the exit code that DESIGN's table gives each kind.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Result of every fallible function of the crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What a caller should do about an error; a kind exists only where callers would act differently.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
     /// Correct the input or the setting.
     Invalid,

@@ -2,6 +2,7 @@
 //! Knows neither SQL nor HTTP.
 
 mod backfill;
+pub mod jobs;
 mod plan;
 mod retain;
 
