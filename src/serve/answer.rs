@@ -56,15 +56,10 @@ impl Service {
         let mut manifests = Vec::with_capacity(windows.len());
         for window in windows {
             let latest = self.catalog.latest(window).await.map_err(|error| Problem::from(error).into_response())?;
-            let Some(manifest) = latest else { return Err(self.missing(windows, window).await) };
+            let Some(manifest) = latest else { return Err(self.request_windows(windows, window).await) };
             manifests.push(manifest);
         }
         Ok(manifests)
-    }
-
-    /// The answer to a request for a window that is not published.
-    async fn missing(&self, _windows: &[Window], window: &Window) -> Response {
-        Problem::from(self.catalog.not_found(window).await).into_response()
     }
 
     /// The page that is asked for, if any, of what `validator` marks.

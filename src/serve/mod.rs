@@ -6,6 +6,7 @@ mod cursor;
 mod diffs;
 mod edges;
 mod etag;
+mod jobs;
 mod listen;
 mod meter;
 mod negotiate;
@@ -24,6 +25,7 @@ use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::diff;
 use crate::output::Format;
+use crate::pipeline::jobs::Jobs;
 use crate::session::Session;
 use axum::Router;
 use axum::http::{StatusCode, Uri, header};
@@ -73,6 +75,8 @@ pub struct Parts {
     pub queries_dir: Option<PathBuf>,
     /// What one query may take.
     pub limits: Limits,
+    /// Builds windows that are asked for and not published; without it they are not found.
+    pub jobs: Option<Jobs>,
     /// How the service answers.
     pub options: Options,
 }
@@ -116,6 +120,8 @@ fn described() -> OpenApiRouter<Service> {
         .routes(routes!(sql::list))
         .routes(routes!(sql::query))
         .routes(routes!(sql::explain))
+        .routes(routes!(jobs::create, jobs::list))
+        .routes(routes!(jobs::show, jobs::cancel))
         .routes(routes!(system::healthz))
         .routes(routes!(system::readyz))
         .routes(routes!(system::version))

@@ -37,7 +37,16 @@ pub(crate) fn parts() -> Parts {
     let flows = FlowsTable::new(source, &config.scan, &config.source.listing(), config.digest.lateness, Report::new());
     session.register_table("flows", Arc::new(flows)).unwrap();
     register(session.context(), &catalog).unwrap();
-    Parts { catalog, session, clock, diff: config.diff, queries_dir: None, limits: config.sql, options: config.serve }
+    Parts {
+        catalog,
+        session,
+        clock,
+        diff: config.diff,
+        queries_dir: None,
+        jobs: None,
+        limits: config.sql,
+        options: config.serve,
+    }
 }
 
 fn service() -> Router {
