@@ -5,6 +5,7 @@ mod credentials;
 mod faults;
 mod proxy;
 mod server;
+mod service;
 mod signatures;
 mod wire;
 

@@ -109,10 +109,13 @@ impl Server {
 
     /// The binary with an environment of its own: no home, no metadata service, all of AWS here.
     pub fn command(&self, folder: &Path) -> Command {
-        let mut command = Command::cargo_bin("flowdiff").unwrap();
+        limited(self.bare(folder))
+    }
+
+    fn bare(&self, folder: &Path) -> std::process::Command {
+        let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin!("flowdiff"));
         command
             .current_dir(folder)
-            .timeout(std::time::Duration::from_secs(120))
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", folder)
@@ -122,12 +125,24 @@ impl Server {
         command
     }
 
-    /// The same with keys.
-    pub fn command_with_keys(&self, folder: &Path) -> Command {
-        let mut command = self.command(folder);
+    /// The same with keys, for a process that goes on beside the test.
+    pub fn process(&self, folder: &Path) -> std::process::Command {
+        let mut command = self.bare(folder);
         command.env("AWS_ACCESS_KEY_ID", &self.access_key).env("AWS_SECRET_ACCESS_KEY", &self.secret_key);
         command
     }
+
+    /// The same with keys.
+    pub fn command_with_keys(&self, folder: &Path) -> Command {
+        limited(self.process(folder))
+    }
+}
+
+/// A command that does not wait for ever.
+fn limited(command: std::process::Command) -> Command {
+    let mut command = Command::from_std(command);
+    command.timeout(std::time::Duration::from_secs(120));
+    command
 }
 
 /// What a command wrote, once it has ended as expected.
