@@ -9,7 +9,7 @@ mod file;
 mod pipe;
 mod table;
 
-pub use chunks::chunks;
+pub use chunks::{ChunkWriter, chunks, chunks_by};
 pub use file::OutputFile;
 pub use pipe::Pipe;
 

@@ -3,6 +3,7 @@
 use super::{Format, OutputOptions, write_rows};
 use crate::error::{Error, Result};
 use bytes::Bytes;
+use datafusion::arrow::array::RecordBatch;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -22,10 +23,26 @@ const CHUNKS_WAITING: usize = 2;
 /// # Errors
 /// As [`write_rows`], as far as the first chunk tells; later failures are items of the stream, the last ones.
 pub async fn chunks(
-    mut rows: SendableRecordBatchStream,
+    rows: SendableRecordBatchStream,
     format: Format,
     options: OutputOptions,
 ) -> Result<impl Stream<Item = Result<Bytes>> + Send + 'static> {
+    let write = async move |rows, mut out: ChunkWriter| write_rows(rows, format, &mut out, &options).await.map(drop);
+    chunks_by(rows, write).await
+}
+
+/// Likewise, whatever `write` makes of the rows; what it wrote leaves whenever it asks for more of them.
+///
+/// # Errors
+/// What `write` says before the first chunk; later failures are items of the stream, the last ones.
+pub async fn chunks_by<W, F>(
+    mut rows: SendableRecordBatchStream,
+    write: W,
+) -> Result<impl Stream<Item = Result<Bytes>> + Send + 'static>
+where
+    W: FnOnce(SendableRecordBatchStream, ChunkWriter) -> F + Send + 'static,
+    F: Future<Output = Result<()>> + Send,
+{
     // Before anything is written: an error here can still be told as one.
     let first = rows.next().await.transpose()?;
     let (sender, mut receiver) = mpsc::channel(CHUNKS_WAITING);
@@ -33,7 +50,7 @@ pub async fn chunks(
         let stop = sender.clone();
         tokio::select! {
             () = stop.closed() => {}
-            () = write(rows, first, format, options, sender) => {}
+            () = send(rows, first, write, sender) => {}
         }
     });
     let head = receiver.recv().await.transpose()?;
@@ -42,14 +59,13 @@ pub async fn chunks(
     Ok(stream::iter(head.map(Ok)).chain(rest).fuse())
 }
 
-async fn write(
+async fn send<F: Future<Output = Result<()>>>(
     rows: SendableRecordBatchStream,
-    first: Option<datafusion::arrow::array::RecordBatch>,
-    format: Format,
-    options: OutputOptions,
+    first: Option<RecordBatch>,
+    write: impl FnOnce(SendableRecordBatchStream, ChunkWriter) -> F,
     sender: Sender<Result<Bytes>>,
 ) {
-    let written = Written::default();
+    let written = ChunkWriter::default();
     let schema = rows.schema();
     let waiting = (stream::iter(first.map(Ok)).chain(rows), written.clone(), sender.clone());
     let paced = stream::try_unfold(waiting, |(mut rows, written, sender)| async move {
@@ -57,8 +73,8 @@ async fn write(
         Ok::<_, DataFusionError>(rows.next().await.transpose()?.map(|batch| (batch, (rows, written, sender))))
     });
     let paced = Box::pin(RecordBatchStreamAdapter::new(schema, paced));
-    let end = match write_rows(paced, format, &mut written.clone(), &options).await {
-        Ok(_) => written.send(&sender).await.map_err(Error::from),
+    let end = match write(paced, written.clone()).await {
+        Ok(()) => written.send(&sender).await.map_err(Error::from),
         Err(error) => Err(error),
     };
     if let Err(error) = end {
@@ -67,11 +83,11 @@ async fn write(
     }
 }
 
-/// What the writer of a format wrote since it was last sent on.
+/// Takes what a format writes, until it is sent on.
 #[derive(Clone, Debug, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
+pub struct ChunkWriter(Arc<Mutex<Vec<u8>>>);
 
-impl Written {
+impl ChunkWriter {
     async fn send(&self, sender: &Sender<Result<Bytes>>) -> Result<(), DataFusionError> {
         let bytes = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         if bytes.is_empty() {
@@ -82,7 +98,7 @@ impl Written {
     }
 }
 
-impl Write for Written {
+impl Write for ChunkWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
         Ok(bytes.len())
@@ -96,7 +112,7 @@ impl Write for Written {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use datafusion::arrow::array::{Int64Array, RecordBatch};
+    use datafusion::arrow::array::Int64Array;
     use futures::TryStreamExt;
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::Duration;
