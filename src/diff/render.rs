@@ -6,6 +6,7 @@
 
 mod cytoscape;
 mod dot;
+mod dot_lines;
 mod graphml;
 mod link;
 mod mermaid;
@@ -41,11 +42,13 @@ pub struct RenderOptions {
     /// Edges of a Mermaid flowchart, default 500, above which Mermaid refuses to draw (its `maxEdges`). The rest is
     /// left out, and a comment and [`Rendered::left_out`] say how many. Other formats have no limit.
     pub mermaid_edges_max: u64,
+    /// DOT as the earlier services wrote it, for the programs that read it; default: DOT to be looked at.
+    pub dot_lines: bool,
 }
 
 impl Default for RenderOptions {
     fn default() -> Self {
-        RenderOptions { nodes_max: 1_000_000, mermaid_edges_max: 500 }
+        RenderOptions { nodes_max: 1_000_000, mermaid_edges_max: 500, dot_lines: false }
     }
 }
 
@@ -77,6 +80,7 @@ pub async fn render(
 ) -> Result<Rendered> {
     Links::check(&stream.schema())?;
     let mut renderer: Box<dyn Renderer> = match format {
+        GraphFormat::Dot if options.dot_lines => Box::new(dot_lines::DotLines),
         GraphFormat::Dot => Box::new(dot::Dot),
         GraphFormat::Graphml => Box::new(graphml::GraphMl),
         GraphFormat::Mermaid => Box::new(mermaid::Mermaid::default()),

@@ -72,16 +72,21 @@ fn attribute(out: &mut dyn Write, name: &str, value: Option<impl Display>) -> Re
 }
 
 /// A quoted name or attribute. It has no spaces, so that it cannot be taken for two.
-fn value(value: impl Display) -> String {
-    quote(&value.to_string()).replace(' ', "\\\\u{20}")
+pub(super) fn value(value: impl Display) -> String {
+    format!("\"{}\"", word(value))
+}
+
+/// What stands between the quotes.
+pub(super) fn word(value: impl Display) -> String {
+    escape(&value.to_string()).replace(' ', "\\\\u{20}")
 }
 
 /// Quoted text for people: Graphviz reads HTML entities in it, even in quotes.
-fn text(text: &str) -> String {
-    quote(text).replace('&', "&amp;")
+pub(super) fn text(text: &str) -> String {
+    format!("\"{}\"", escape(text)).replace('&', "&amp;")
 }
 
-/// A quoted string: DOT knows `\"`, and a label reads `\\` as one backslash.
-fn quote(text: &str) -> String {
-    format!("\"{}\"", printable(text).replace('\\', "\\\\").replace('"', "\\\""))
+/// What stands between quotes: DOT knows `\"`, and a label reads `\\` as one backslash.
+fn escape(text: &str) -> String {
+    printable(text).replace('\\', "\\\\").replace('"', "\\\"")
 }

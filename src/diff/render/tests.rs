@@ -116,20 +116,36 @@ fn graphs_are_drawn_as_the_golden_files_say() {
             (GraphFormat::Mermaid, "mmd"),
             (GraphFormat::Cytoscape, "json"),
         ] {
-            let drawn = draw(batch.clone(), format);
-            let path = golden(&format!("{name}.{extension}"));
-            if std::env::var_os("UPDATE_GOLDEN").is_some() {
-                std::fs::write(&path, &drawn).unwrap();
-            }
-            let expected = std::fs::read_to_string(&path).unwrap();
-            assert_eq!(drawn, expected, "{}", path.display());
+            check_golden(&format!("{name}.{extension}"), &draw(batch.clone(), format));
         }
+        check_golden(&format!("{name}.lines.dot"), &draw_lines(batch));
     }
+}
+
+/// DOT as the earlier services wrote it.
+fn draw_lines(batch: RecordBatch) -> String {
+    let options = RenderOptions { dot_lines: true, ..RenderOptions::default() };
+    try_draw(batch, GraphFormat::Dot, &options).unwrap().0
+}
+
+fn check_golden(name: &str, drawn: &str) {
+    let path = golden(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, drawn).unwrap();
+    }
+    assert_eq!(drawn, std::fs::read_to_string(&path).unwrap(), "{}", path.display());
 }
 
 #[test]
 fn graphviz_reads_the_golden_files() {
-    for name in ["edges.dot", "diff.dot", "hostile.dot"] {
+    for (name, expected) in [
+        ("edges.dot", 8),
+        ("diff.dot", 6),
+        ("hostile.dot", 2),
+        ("edges.lines.dot", 8),
+        ("diff.lines.dot", 6),
+        ("hostile.lines.dot", 2),
+    ] {
         let Ok(output) = Command::new("dot").arg("-Tsvg").arg(golden(name)).output() else {
             eprintln!("SKIPPED: Graphviz is not installed, so nobody checked that it reads our DOT");
             return;
@@ -139,10 +155,7 @@ fn graphviz_reads_the_golden_files() {
         assert!(!complaint.contains("syntax error"), "{name}: {complaint}");
         let drawn = String::from_utf8(output.stdout).unwrap();
         let nodes = drawn.matches("class=\"node\"").count();
-        assert_eq!(
-            nodes,
-            [("edges.dot", 8), ("diff.dot", 6), ("hostile.dot", 2)].iter().find(|(n, _)| *n == name).unwrap().1
-        );
+        assert_eq!(nodes, expected, "{name}");
     }
 }
 
@@ -247,6 +260,13 @@ proptest! {
         let nodes = if name == "10.0.0.1" { 1 } else { 2 };
         prop_assert_eq!(dot.lines().count(), 4 + nodes + 2, "{}", dot);
         prop_assert!(is_edge_statement(dot.lines().nth(4 + nodes).unwrap()), "{}", dot);
+
+        // Of the line for programs, every word between the brackets is an attribute.
+        let lines = draw_lines(edges(&rows));
+        let line = lines.lines().find(|line| line.contains(" -> ")).unwrap();
+        prop_assert!(lines.lines().count() == 1 + nodes + 2 && is_edge_statement(line), "{}", lines);
+        let attributes = line.splitn(4, ' ').nth(3).unwrap().trim_start_matches('[').split(' ');
+        prop_assert!(attributes.clone().all(|attribute| attribute.contains('=')) && attributes.count() == 11, "{}", line);
 
         let json: serde_json::Value = serde_json::from_str(&draw(edges(&rows), GraphFormat::Cytoscape)).unwrap();
         prop_assert_eq!(json["elements"]["edges"][0]["data"]["interface_id"].as_str(), Some(interface.as_str()));
