@@ -42,6 +42,8 @@ pub struct Config {
     pub sql: crate::serve::Limits,
     /// How windows that are asked for are built.
     pub jobs: crate::pipeline::jobs::Options,
+    /// Where jobs are posted for other processes.
+    pub bus: crate::serve::BusOptions,
     /// The user's own query files.
     pub queries: QueryOptions,
     /// What is logged.

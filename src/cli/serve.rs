@@ -5,7 +5,7 @@ use crate::catalog::Catalog;
 use crate::digest::Builder;
 use crate::error::{Error, Result};
 use crate::pipeline::jobs::{Jobs, Worker};
-use crate::serve::{Parts, Service, listen, router};
+use crate::serve::{Bus, Parts, Service, listen, router};
 use crate::session::Session;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -43,15 +43,25 @@ pub(super) async fn run(setup: &Setup) -> Result<()> {
 /// The jobs of the store, if this process has flow logs to build from or is told that others do the work.
 async fn jobs(setup: &Setup, catalog: &Catalog) -> Result<Option<Jobs>> {
     let config = setup.config();
-    if config.source.url.is_none() && config.jobs.workers > 0 {
-        return Ok(None);
+    let mut options = config.jobs.clone();
+    if config.source.url.is_none() && options.workers > 0 {
+        if config.bus.url.is_none() {
+            return Ok(None);
+        }
+        options.workers = 0;
     }
     setup.check_store(catalog).await?;
-    Ok(Some(Jobs::new(catalog.clone(), setup.clock, config.jobs.clone())))
+    Ok(Some(match &config.bus.url {
+        Some(url) => {
+            let bus = Bus::new(url, &config.bus, &options)?;
+            Jobs::with_queue(catalog.clone(), setup.clock, options, Arc::new(bus))
+        }
+        None => Jobs::new(catalog.clone(), setup.clock, options),
+    }))
 }
 
 fn worker(setup: &Setup, catalog: &Catalog, session: &Session, jobs: Option<&Jobs>) -> Result<Option<Worker>> {
-    let Some(jobs) = jobs.filter(|_| setup.config().jobs.workers > 0) else { return Ok(None) };
+    let Some(jobs) = jobs.filter(|jobs| jobs.options().workers > 0) else { return Ok(None) };
     let builder = Builder { catalog: catalog.clone(), session: session.clone(), ..setup.builder()? };
     Ok(Some(Worker::new(jobs.clone(), Arc::new(builder))))
 }

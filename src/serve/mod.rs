@@ -4,6 +4,7 @@
 mod answer;
 mod cursor;
 mod diffs;
+mod drop_in;
 mod edges;
 mod etag;
 mod jobs;
@@ -16,6 +17,7 @@ mod sql;
 mod system;
 mod windows;
 
+pub use drop_in::{Bus, Options as BusOptions};
 pub use listen::listen;
 pub use meter::Limits;
 pub use options::Options;
@@ -145,6 +147,8 @@ pub fn router(service: Service) -> Router {
             etag::mark_encoding(response.headers_mut());
             response
         }))
+        // Their bodies are what they were: nothing is compressed on the way.
+        .merge(drop_in::routes())
         .with_state(service)
 }
 

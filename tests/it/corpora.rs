@@ -47,7 +47,7 @@ pub async fn edges_of(builder: &Builder, manifest: &Manifest) -> Vec<RecordBatch
 }
 
 /// Runs SQL over one object and returns the rows and what the scan saw.
-async fn query(extension: &str, body: &[u8], sql: &str, extra_fields: &[&str]) -> (Vec<RecordBatch>, Figures) {
+pub async fn query(extension: &str, body: &[u8], sql: &str, extra_fields: &[&str]) -> (Vec<RecordBatch>, Figures) {
     let folder = tempfile::tempdir().unwrap();
     put(folder.path(), "20241120T1200Z", extension, body);
     let session = Session::new(&Options { threads: 2, ..Options::default() }).unwrap();

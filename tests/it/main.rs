@@ -6,6 +6,7 @@ mod backfill;
 mod cli;
 mod corpora;
 mod diff;
+mod drop_in;
 mod jobs;
 mod random;
 mod reference;
