@@ -14,19 +14,35 @@ enum Becomes {
     List(&'static str),
     /// A number.
     Number(&'static str),
+    /// A word in lower case.
+    Lower(&'static str),
+    /// `HOST:PORT` or a port; without a host every interface is meant.
+    Address(&'static str),
+    /// A list, separated by spaces.
+    Words(&'static str),
+    /// True if it is this word, in either case, else false.
+    TrueIf(&'static str, &'static str),
+    /// `NULL` turns it off; what else it may be, it is anyway.
+    OffIfNull(&'static str),
     /// As text, unless `USE_IAM` says that the machine's own role is meant.
     UnlessIam(&'static str),
     /// Nothing, for this reason.
     Nothing(&'static str),
 }
 
-const NO_PROGRESS: &str = "there is no store of progress: what is published is the progress";
-const NO_DIFF_STORE: &str = "diffs are not stored: `flowdiff diff` answers from the digests";
+const NO_PROGRESS: &str = "jobs and their progress are in the store of the digests";
+const NO_TIMEOUT: &str = "a job whose worker falls silent is taken over after jobs.lease";
+const NO_GRAPH_STORE: &str = "graphs are not stored: they are rendered from the digests";
+const NO_DIFF_STORE: &str = "diffs are not stored: they are made from the digests";
+const ONE_PROGRAM: &str = "digests, graphs and diffs are made by one program";
+const NO_TOPIC: &str = "write the topic into bus.url";
+const OWN_NAMES: &str = "metrics have names of their own";
+const OWN_SIGNALS: &str = "SIGTERM and SIGINT stop the service";
 /// Asks for the machine's own role, which is found where neither keys nor a profile are set.
 const IAM: &str = "USE_IAM";
 
 /// In the order in which they are applied: of two names for one setting the later wins.
-const NAMES: [(&str, Becomes); 24] = [
+const NAMES: &[(&str, Becomes)] = &[
     ("AWS_ENDPOINT_URL_S3", Becomes::Text("aws.endpoint_url")),
     ("AWS_CREDENTIALS_FILE", Becomes::UnlessIam("aws.credentials_file")),
     ("AWS_CREDENTIALS_PROFILE", Becomes::UnlessIam("aws.profile")),
@@ -43,21 +59,50 @@ const NAMES: [(&str, Becomes); 24] = [
     ("DIGEST_PROGRESS_BUCKET", Becomes::Nothing(NO_PROGRESS)),
     ("DIGEST_PROGRESS_BUCKET_REGION", Becomes::Nothing(NO_PROGRESS)),
     ("DIGEST_PROGRESS_BUCKET_ROLE", Becomes::Nothing(NO_PROGRESS)),
-    ("DIGEST_PROGRESS_TIMEOUT", Becomes::Nothing(NO_PROGRESS)),
+    ("DIGEST_PROGRESS_TIMEOUT", Becomes::Nothing(NO_TIMEOUT)),
+    ("GRAPH_STORAGE_BUCKET", Becomes::Nothing(NO_GRAPH_STORE)),
+    ("GRAPH_STORAGE_BUCKET_REGION", Becomes::Nothing(NO_GRAPH_STORE)),
+    ("GRAPH_STORAGE_BUCKET_ROLE", Becomes::Nothing(NO_GRAPH_STORE)),
+    ("GRAPH_PROGRESS_BUCKET", Becomes::Nothing(NO_PROGRESS)),
+    ("GRAPH_PROGRESS_BUCKET_REGION", Becomes::Nothing(NO_PROGRESS)),
+    ("GRAPH_PROGRESS_BUCKET_ROLE", Becomes::Nothing(NO_PROGRESS)),
+    ("GRAPH_PROGRESS_TIMEOUT", Becomes::Nothing(NO_TIMEOUT)),
     ("DIFF_STORAGE_BUCKET", Becomes::Nothing(NO_DIFF_STORE)),
     ("DIFF_STORAGE_BUCKET_REGION", Becomes::Nothing(NO_DIFF_STORE)),
     ("DIFF_STORAGE_BUCKET_ROLE", Becomes::Nothing(NO_DIFF_STORE)),
     ("DIFF_PROGRESS_BUCKET", Becomes::Nothing(NO_PROGRESS)),
     ("DIFF_PROGRESS_BUCKET_REGION", Becomes::Nothing(NO_PROGRESS)),
     ("DIFF_PROGRESS_BUCKET_ROLE", Becomes::Nothing(NO_PROGRESS)),
-    ("DIFF_PROGRESS_TIMEOUT", Becomes::Nothing(NO_PROGRESS)),
+    ("DIFF_PROGRESS_TIMEOUT", Becomes::Nothing(NO_TIMEOUT)),
+    ("DIGESTER_ENDPOINT", Becomes::Nothing(ONE_PROGRAM)),
+    ("DIGESTER_POLLING_INTERVAL", Becomes::Nothing(ONE_PROGRAM)),
+    ("DIGESTER_POLLING_TIMEOUT", Becomes::Nothing(ONE_PROGRAM)),
+    ("GRAPHER_ENDPOINT", Becomes::Nothing(ONE_PROGRAM)),
+    ("GRAPHER_POLLING_INTERVAL", Becomes::Nothing(ONE_PROGRAM)),
+    ("GRAPHER_POLLING_TIMEOUT", Becomes::Nothing(ONE_PROGRAM)),
+    ("STREAM_APPLIANCE_ENDPOINT", Becomes::Text("bus.url")),
+    ("STREAM_APPLIANCE_TOPIC", Becomes::Nothing(NO_TOPIC)),
+    ("PORT", Becomes::Address("serve.listen")),
+    ("RUNTIME_HTTPSERVER_ADDRESS", Becomes::Address("serve.listen")),
+    ("RUNTIME_LOGGER_LEVEL", Becomes::Lower("log.level")),
+    ("RUNTIME_LOGGER_OUTPUT", Becomes::OffIfNull("log.level")),
+    ("RUNTIME_STATS_OUTPUT", Becomes::TrueIf("DATADOG", "telemetry.statsd")),
+    ("RUNTIME_STATS_DATADOG_ADDRESS", Becomes::Text("telemetry.statsd_address")),
+    ("RUNTIME_STATS_DATADOG_TAGS", Becomes::Words("telemetry.statsd_tags")),
+    ("RUNTIME_STATS_DATADOG_FLUSHINTERVAL", Becomes::Text("telemetry.statsd_flush_interval")),
+    ("RUNTIME_STATS_DATADOG_PACKETSIZE", Becomes::Number("telemetry.statsd_packet_bytes_max")),
+    ("RUNTIME_SIGNALS_INSTALLED", Becomes::Nothing(OWN_SIGNALS)),
+    ("RUNTIME_SIGNALS_OS_SIGNALS", Becomes::Nothing(OWN_SIGNALS)),
 ];
+
+/// How the names of other metrics began: of connections and of the memory of Go.
+const METRICS: [&str; 2] = ["RUNTIME_CONNSTATE_", "RUNTIME_EXPVAR_"];
 
 /// Settings with the names that they came from, and what has no effect. An empty value counts as none.
 pub(super) fn translate(environment: &BTreeMap<String, String>) -> (Vec<(String, &'static str, Value)>, Vec<String>) {
     let iam = environment.get(IAM).is_some_and(|value| ["true", "1", "t"].contains(&value.to_lowercase().as_str()));
     let (mut settings, mut notes) = (Vec::new(), Vec::new());
-    for (name, becomes) in &NAMES {
+    for (name, becomes) in NAMES {
         let Some(text) = environment.get(*name).map(|text| text.trim()).filter(|text| !text.is_empty()) else {
             continue;
         };
@@ -66,6 +111,12 @@ pub(super) fn translate(environment: &BTreeMap<String, String>) -> (Vec<(String,
             Becomes::Bucket(key) => (key, Value::from(format!("s3://{text}"))),
             Becomes::List(key) => (key, text.split(',').map(|part| part.trim().to_owned()).collect::<Vec<_>>().into()),
             Becomes::Number(key) => (key, text.parse::<i64>().map_or(Value::from(text), Value::from)),
+            Becomes::Lower(key) => (key, Value::from(text.to_lowercase())),
+            Becomes::Address(key) => (key, Value::from(address(text))),
+            Becomes::Words(key) => (key, text.split_whitespace().map(str::to_owned).collect::<Vec<_>>().into()),
+            Becomes::TrueIf(word, key) => (key, Value::from(text.eq_ignore_ascii_case(word))),
+            Becomes::OffIfNull(key) if text.eq_ignore_ascii_case("NULL") => (key, Value::from("off")),
+            Becomes::OffIfNull(_) => continue,
             Becomes::UnlessIam(key) if !iam => (key, Value::from(text)),
             Becomes::UnlessIam(_) => continue,
             Becomes::Nothing(why) => {
@@ -75,7 +126,20 @@ pub(super) fn translate(environment: &BTreeMap<String, String>) -> (Vec<(String,
         };
         settings.push(((*name).to_owned(), *key, value));
     }
+    for name in environment.keys().filter(|name| METRICS.iter().any(|metrics| name.starts_with(metrics))) {
+        notes.push(format!("{name} has no effect: {OWN_NAMES}"));
+    }
     (settings, notes)
+}
+
+/// Go's way of writing where to listen, in ours: `:8080` is every interface, and a port alone is meant so.
+fn address(text: &str) -> String {
+    let text = if text.bytes().all(|byte| byte.is_ascii_digit()) { format!(":{text}") } else { text.to_owned() };
+    match text.split_once(':') {
+        Some(("", port)) => format!("0.0.0.0:{port}"),
+        Some(("localhost", port)) => format!("127.0.0.1:{port}"),
+        _ => text,
+    }
 }
 
 #[cfg(test)]
@@ -124,6 +188,44 @@ mod tests {
         let (settings, notes) = translated(&[("DIFF_STORAGE_BUCKET", "diffs"), ("DIGEST_PROGRESS_TIMEOUT", "10000")]);
         assert!(settings.is_empty());
         assert_eq!(notes.len(), 2, "{notes:?}");
+    }
+
+    #[test]
+    fn the_runtime_of_the_earlier_services_is_understood() {
+        let (settings, notes) = translated(&[
+            ("STREAM_APPLIANCE_ENDPOINT", "http://bus.example.com/jobs"),
+            ("PORT", "80"),
+            ("RUNTIME_HTTPSERVER_ADDRESS", ":8080"),
+            ("RUNTIME_LOGGER_LEVEL", "DEBUG"),
+            ("RUNTIME_LOGGER_OUTPUT", "STDOUT"),
+            ("RUNTIME_CONNSTATE_REPORTINTERVAL", "5s"),
+            ("RUNTIME_SIGNALS_INSTALLED", "OS"),
+            ("GRAPHER_POLLING_TIMEOUT", "-1"),
+        ]);
+        let expected = [
+            ("bus.url", "\"http://bus.example.com/jobs\""),
+            ("log.level", "\"debug\""),
+            ("serve.listen", "\"0.0.0.0:8080\""),
+        ];
+        assert_eq!(settings, expected.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+        assert_eq!(notes.len(), 3, "{notes:?}");
+        let (settings, _) = translated(&[
+            ("RUNTIME_STATS_OUTPUT", "DATADOG"),
+            ("RUNTIME_STATS_DATADOG_TAGS", "env:prod team:net"),
+            ("RUNTIME_STATS_DATADOG_PACKETSIZE", "32768"),
+        ]);
+        let expected = [
+            ("telemetry.statsd", "true"),
+            ("telemetry.statsd_packet_bytes_max", "32768"),
+            ("telemetry.statsd_tags", "[\"env:prod\", \"team:net\"]"),
+        ];
+        assert_eq!(settings, expected.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+        let (settings, _) = translated(&[("RUNTIME_LOGGER_LEVEL", "INFO"), ("RUNTIME_LOGGER_OUTPUT", "null")]);
+        assert_eq!(settings["log.level"], "\"off\"");
+        assert_eq!(
+            ["8080", "localhost:80", "10.0.0.1:80", "[::]:80"].map(address).join(" "),
+            "0.0.0.0:8080 127.0.0.1:80 10.0.0.1:80 [::]:80"
+        );
     }
 
     #[test]
