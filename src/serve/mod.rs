@@ -12,6 +12,7 @@ mod listen;
 mod meter;
 mod negotiate;
 mod options;
+mod page;
 mod problem;
 mod sql;
 mod system;
@@ -140,6 +141,7 @@ pub fn router(service: Service) -> Router {
     let json = description.to_pretty_json().unwrap_or_default();
     routes
         .route("/openapi.json", get(move || async move { ([(header::CONTENT_TYPE, "application/json")], json) }))
+        .merge(page::routes())
         .fallback(no_such_page)
         .method_not_allowed_fallback(no_such_method)
         .layer(CompressionLayer::new())
