@@ -101,18 +101,19 @@ impl Service {
             Some(page) => page_of(rows, page, validator).await?,
             None => stream_of(rows, format).await?,
         };
-        response
-            .headers_mut()
-            .extend(validator.headers(self.options.fresh_for.num_seconds().unsigned_abs()).into_iter());
+        response.headers_mut().extend(validator.headers(self.fresh_seconds()));
         Ok(response)
     }
 
     /// The answer to a client that holds what it asks for already.
     pub(super) fn not_modified(&self, headers: &HeaderMap, validator: &Validator) -> Option<Response> {
-        validator.is_held(headers).then(|| {
-            let own = validator.headers(self.options.fresh_for.num_seconds().unsigned_abs());
-            (StatusCode::NOT_MODIFIED, own).into_response()
-        })
+        validator
+            .is_held(headers)
+            .then(|| (StatusCode::NOT_MODIFIED, validator.headers(self.fresh_seconds())).into_response())
+    }
+
+    fn fresh_seconds(&self) -> u64 {
+        self.options.fresh_for.num_seconds().unsigned_abs()
     }
 }
 
