@@ -48,6 +48,8 @@ pub struct Config {
     pub queries: QueryOptions,
     /// What is logged.
     pub log: LogOptions,
+    /// Where traces and metrics are sent.
+    pub telemetry: crate::telemetry::Options,
 }
 
 /// The user's own query files.

@@ -2,6 +2,7 @@
 
 use crate::diff::Grain;
 use crate::output::Format;
+use crate::serve::front::Role;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -226,6 +227,12 @@ pub enum Command {
         #[arg(long)]
         since: Option<String>,
     },
+    /// Tokens for the service.
+    Token {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
     /// Settings.
     Config {
         /// What to do with them.
@@ -253,6 +260,23 @@ pub enum ConfigCommand {
         /// And where each came from.
         #[arg(long)]
         origin: bool,
+    },
+}
+
+/// `token ...`.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Print a new token, and the line of the tokens file that lets it in.
+    New {
+        /// What it may do; give it again for more.
+        #[arg(long = "role", value_name = "ROLE", default_value = "read")]
+        roles: Vec<Role>,
+        /// Who uses it, for the log.
+        #[arg(long, default_value = "client")]
+        name: String,
+        /// Add the line to this file.
+        #[arg(long, value_name = "FILE")]
+        append: Option<PathBuf>,
     },
 }
 
@@ -331,6 +355,9 @@ pub struct ServeArgs {
     /// Address and port to listen on [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<SocketAddr>,
+    /// Listen beyond this machine without tokens, because something in front asks who it is.
+    #[arg(long)]
+    pub insecure: bool,
 }
 
 /// `explain ...`.

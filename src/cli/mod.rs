@@ -15,6 +15,7 @@ mod runtime;
 mod scripts;
 mod serve;
 mod setup;
+mod token;
 
 pub use args::Args;
 pub use failure::{is_broken_pipe, print_error};
@@ -25,7 +26,7 @@ use crate::pipeline::Policy;
 use crate::scan::Report;
 use crate::session::{Params, Query, queries};
 use crate::window::{Window, format_time, parse_duration, parse_time};
-use args::{Command, ConfigCommand, DiffArgs, Global, SqlArgs};
+use args::{Command, ConfigCommand, DiffArgs, Global, SqlArgs, TokenCommand};
 use clap::CommandFactory;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::prelude::DataFrame;
@@ -40,10 +41,13 @@ use std::sync::Arc;
 /// # Errors
 /// What the command met; `main` prints it and exits with the code of its kind.
 pub fn run(args: Args, environment: &BTreeMap<String, String>) -> Result<u8> {
-    // These two say what flowdiff is: no setting, be it wrong, stands in their way.
+    // These need no setting: none, be it wrong, stands in their way.
     match &args.command {
         Command::Completions { shell } => return completions(*shell, &args.global).map(|()| 0),
         Command::Man { dir } => return manual(dir.as_deref(), &args.global).map(|()| 0),
+        Command::Token { command: TokenCommand::New { roles, name, append } } => {
+            return token::new(name, roles, append.as_deref(), args.global.output.as_deref()).map(|()| 0);
+        }
         _ => {}
     }
     // These look after Ctrl-C themselves.
@@ -147,7 +151,7 @@ async fn dispatch(setup: &Setup, command: Command) -> Result<u8> {
         Command::DuckdbInit => setup.print(&scripts::duckdb(setup)?)?,
         Command::AthenaDdl { since } => setup.print(&scripts::athena(setup, since.as_deref())?)?,
         // Answered before there were settings.
-        Command::Completions { .. } | Command::Man { .. } => {}
+        Command::Completions { .. } | Command::Man { .. } | Command::Token { .. } => {}
     }
     Ok(0)
 }

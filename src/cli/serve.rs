@@ -4,23 +4,34 @@ use super::setup::Setup;
 use crate::catalog::Catalog;
 use crate::digest::Builder;
 use crate::error::{Error, Result};
+use crate::meters::{self, StoreUse};
 use crate::pipeline::jobs::{Jobs, Worker};
-use crate::serve::{Bus, Parts, Service, listen, router};
+use crate::serve::front::{Front, Stop};
+use crate::serve::{Bus, Parts, Service, router};
 use crate::session::Session;
+use crate::telemetry::Meters;
 use std::sync::Arc;
-use tokio_util::sync::CancellationToken;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Serves until it is told to stop; then jobs under way end or are handed back.
 pub(super) async fn run(setup: &Setup) -> Result<()> {
     let config = setup.config();
+    // Whoever is not let in, or cannot be, is told before anything is opened.
+    let front = Front::new(&config.serve)?;
+    let stop = Stop::on_signals()?;
+    let meters = Meters::install(&config.telemetry)?;
+    let usage = setup.usage.clone();
+    meters.sample_by(move || {
+        let [list, get, put, delete] = [&usage.list, &usage.get, &usage.put, &usage.delete].map(|n| n.load(Relaxed));
+        meters::store_use(&StoreUse { list, get, put, delete, bytes_read: usage.bytes_read.load(Relaxed) });
+    });
     let catalog = setup.catalog(true)?;
     let session = setup.session()?;
     setup.register_flows(&session, &setup.report)?;
     crate::catalog::register(session.context(), &catalog)?;
     let jobs = jobs(setup, &catalog).await?;
-    let stop = CancellationToken::new();
     let working =
-        worker(setup, &catalog, &session, jobs.as_ref())?.map(|worker| tokio::spawn(worker.run(stop.clone())));
+        worker(setup, &catalog, &session, jobs.as_ref())?.map(|worker| tokio::spawn(worker.run(stop.begin.clone())));
     let service = Service::new(Parts {
         catalog,
         session,
@@ -31,11 +42,14 @@ pub(super) async fn run(setup: &Setup) -> Result<()> {
         jobs,
         options: config.serve.clone(),
     });
-    let served =
-        listen(router(service), &config.serve, |address| setup.note(&format!("listening on http://{address}"))).await;
-    stop.cancel();
+    let routes = front.wrap(router(service), move || meters.render());
+    let served = front.run(routes, &stop, |url| setup.note(&format!("listening on {url}"))).await;
+    stop.begin.cancel();
     if let Some(working) = working {
-        working.await.map_err(|error| Error::internal("the worker broke off").with_source(error))?;
+        tokio::select! {
+            ended = working => ended.map_err(|error| Error::internal("the worker broke off").with_source(error))?,
+            () = stop.now.cancelled() => {}
+        }
     }
     served
 }

@@ -13,6 +13,7 @@ use crate::output::{Format, OutputFile, OutputOptions};
 use crate::scan::{FlowsTable, Report};
 use crate::session::{Location, Session, open_location};
 use crate::source::Source;
+use crate::telemetry::Telemetry;
 use crate::window::{Prefer, Window, tile};
 use datafusion::execution::SendableRecordBatchStream;
 use indicatif::HumanBytes;
@@ -38,16 +39,18 @@ pub(super) struct Setup {
     progress: When,
     /// The user's folder for what flowdiff remembers between runs.
     pub(super) state_dir: Option<PathBuf>,
+    /// Sends the last traces when the run ends.
+    telemetry: Arc<Telemetry>,
 }
 
 impl Setup {
     pub(super) fn new(args: &Args, environment: &BTreeMap<String, String>) -> Result<Setup> {
         let global = &args.global;
-        let listen = match &args.command {
-            Command::Serve(serve) => serve.listen.map(|address| address.to_string()),
-            _ => None,
-        };
         let switch = |on: bool| on.then(|| "true".to_owned());
+        let (listen, insecure) = match &args.command {
+            Command::Serve(serve) => (serve.listen.map(|address| address.to_string()), switch(serve.insecure)),
+            _ => (None, None),
+        };
         let flags: Vec<Flag> = [
             ("source.url", "--source", global.source.clone()),
             ("store.url", "--store", global.store.clone()),
@@ -59,6 +62,7 @@ impl Setup {
             ("digest.addresses", "--addresses", global.addresses.clone()),
             ("store.single_writer", "--single-writer", switch(global.single_writer)),
             ("serve.listen", "--listen", listen),
+            ("serve.insecure", "--insecure", insecure),
             ("aws.profile", "--profile", global.aws.profile.clone()),
             ("aws.region", "--region", global.aws.region.clone()),
             ("aws.endpoint_url", "--endpoint-url", global.aws.endpoint_url.clone()),
@@ -76,7 +80,7 @@ impl Setup {
             When::Never => false,
         };
         console::set_colors_enabled_stderr(colors);
-        crate::telemetry::init(&loaded.config.log, colors)?;
+        let telemetry = Arc::new(crate::telemetry::init(&loaded.config.log, &loaded.config.telemetry, colors)?);
         loaded.notes.iter().for_each(|note| tracing::warn!("{note}"));
         Ok(Setup {
             loaded,
@@ -87,6 +91,7 @@ impl Setup {
             output: global.output.clone(),
             progress: global.progress,
             state_dir: state_dir(environment),
+            telemetry,
         })
     }
 
@@ -96,7 +101,8 @@ impl Setup {
         loaded.config.source.url = Some(source.to_owned());
         loaded.config.store.url = store.to_owned();
         let (usage, output, state_dir) = (self.usage.clone(), self.output.clone(), self.state_dir.clone());
-        Setup { loaded, report: Report::new(), usage, output, state_dir, ..*self }
+        let telemetry = self.telemetry.clone();
+        Setup { loaded, report: Report::new(), usage, output, state_dir, telemetry, ..*self }
     }
 
     pub(super) fn config(&self) -> &Config {

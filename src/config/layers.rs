@@ -193,7 +193,7 @@ fn known(section: Option<&str>) -> Vec<String> {
 /// A value as it may be shown: of a URL, without the user, the password and the query.
 pub(super) fn redacted(key: &str, value: &Value) -> Value {
     match value {
-        Value::String(text) if key == "url" => Value::String(without_secrets(text)),
+        Value::String(text) if ["url", "otlp_endpoint"].contains(&key) => Value::String(without_secrets(text)),
         other => other.clone(),
     }
 }

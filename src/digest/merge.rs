@@ -74,7 +74,7 @@ impl Builder {
             }
         }
         cost.wall_seconds += started.elapsed().as_secs_f64();
-        cost.peak_memory_bytes = super::cost::peak_memory_bytes();
+        cost.peak_memory_bytes = crate::process::peak_memory_bytes();
         let interfaces = self.write_rows(FileKind::Interfaces, interfaces).await?;
         let objects = self.write_rows(FileKind::Objects, objects).await?;
         Ok(Contents { edges, interfaces, objects, totals, coverage, cost, state, made_from, seen_at })

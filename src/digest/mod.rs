@@ -5,7 +5,6 @@
 //! objects that many windows share, each read once (`range`), and from published digests (`merge`).
 
 mod contents;
-mod cost;
 mod coverage;
 mod merge;
 mod range;
@@ -19,6 +18,7 @@ use crate::catalog::{Catalog, FORMAT_VERSION, Manifest, Origin, Rules, State};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Context, Error, Result};
 use crate::flow::{AddressRule, PortRule};
+use crate::meters;
 use crate::scan::{self, Report};
 use crate::session::{Session, queries};
 use crate::source::Source;
@@ -138,6 +138,7 @@ impl Builder {
     /// other rules, if somebody else published first, or if `force` would lose objects that the source no longer has;
     /// `Unavailable`, `Data` and so on as the source and the store say. Damaged objects are no error: they are set
     /// aside by name.
+    #[tracing::instrument(name = "digest", skip_all, fields(%window))]
     pub async fn build(&self, window: &Window, force: bool, report: &Arc<Report>) -> Result<Built> {
         let before = self.published(window).await?;
         if let Some(manifest) = before.as_ref().filter(|manifest| manifest.state == State::Final && !force) {
@@ -277,7 +278,11 @@ impl Builder {
         let cost = draft.cost;
         let manifest = self.catalog.publish(draft).await?;
         // Another process may have published the very same files; what they cost it is not what they cost here.
-        Ok(Built { is_new: manifest.cost == cost, manifest })
+        let is_new = manifest.cost == cost;
+        if is_new {
+            meters::digest_built(state.name(), cost.wall_seconds);
+        }
+        Ok(Built { is_new, manifest })
     }
 }
 

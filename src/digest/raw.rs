@@ -2,12 +2,14 @@
 
 use super::Builder;
 use super::contents::{Contents, conform};
+use super::coverage;
 use super::write::Written;
-use super::{cost, coverage};
 use crate::catalog::{Cost, Coverage, FileKind, State, Totals};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::flow::interfaces_schema;
+use crate::meters;
+use crate::process;
 use crate::scan::{FlowsTable, FoldFlows, FoldRules, InterfaceFacts, Report};
 use crate::session::{Params, queries};
 use crate::source::{Listing, Object, Selection};
@@ -83,7 +85,7 @@ impl Builder {
         report: &Arc<Report>,
         seen_at: Timestamp,
     ) -> Result<Contents> {
-        let (started, cpu) = (Instant::now(), cost::cpu_seconds());
+        let (started, cpu) = (Instant::now(), process::cpu_seconds());
         let (context, plan) = self.plan("edges", window, scope.objects.clone(), report, self.options.fold).await?;
         let edges = execute_stream(plan, context.task_ctx())?;
         let written = self.write_edges(edges).await?;
@@ -94,7 +96,7 @@ impl Builder {
         };
         let mut contents = self.contents(scope, report, written, interfaces, seen_at).await?;
         contents.cost.wall_seconds = started.elapsed().as_secs_f64();
-        contents.cost.cpu_seconds = cost::cpu_seconds().zip(cpu).map(|(after, before)| after - before);
+        contents.cost.cpu_seconds = process::cpu_seconds().zip(cpu).map(|(after, before)| after - before);
         Ok(contents)
     }
 
@@ -144,8 +146,15 @@ impl Builder {
             bytes_decompressed: figures.totals.bytes,
             wall_seconds: 0.0,
             cpu_seconds: None,
-            peak_memory_bytes: cost::peak_memory_bytes(),
+            peak_memory_bytes: process::peak_memory_bytes(),
         };
+        meters::window_read(&meters::WindowRead {
+            objects_read: coverage.objects_read,
+            objects_set_aside: coverage.objects_set_aside,
+            records: coverage.records,
+            bytes: cost.bytes_read,
+            lines_refused: coverage.lines_refused,
+        });
         let interfaces = self.write_rows(FileKind::Interfaces, interfaces).await?;
         let objects = self.write_rows(FileKind::Objects, object_rows).await?;
         let (state, made_from) = (State::Final, Vec::new());

@@ -7,8 +7,8 @@ mod diffs;
 mod drop_in;
 mod edges;
 mod etag;
+pub mod front;
 mod jobs;
-mod listen;
 mod meter;
 mod negotiate;
 mod options;
@@ -19,7 +19,6 @@ mod system;
 mod windows;
 
 pub use drop_in::{Bus, Options as BusOptions};
-pub use listen::listen;
 pub use meter::Limits;
 pub use options::Options;
 pub use problem::Problem;

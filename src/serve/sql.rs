@@ -1,6 +1,7 @@
 //! `POST /v1/sql`, `GET /v1/queries` and `GET /v1/explain`: questions in SQL, within their limits.
 
 use super::answer::{Query, stream_of};
+use super::front::Identity;
 use super::meter::run;
 use super::negotiate::negotiate;
 use super::problem::Problem;
@@ -82,6 +83,7 @@ pub struct ExplainQuery {
 ))]
 pub(super) async fn sql(
     State(service): State<Service>,
+    who: Option<Identity>,
     Query(query): Query<FormatQuery>,
     headers: HeaderMap,
     body: Bytes,
@@ -91,7 +93,7 @@ pub(super) async fn sql(
     let session = service.session.with_memory(service.limits.memory_bytes)?;
     let plan = session.plan(&sql, &params, service.clock.now());
     let turn = service.turns.take()?;
-    no_store(stream_of(run(turn, &service.limits, "", &sql, plan).await?, format).await?)
+    no_store(stream_of(run(turn, &service.limits, name_of(&who), &sql, plan).await?, format).await?)
 }
 
 /// The queries that can be run by name.
@@ -118,13 +120,14 @@ pub(super) async fn list(State(service): State<Service>) -> Result<Json<Vec<Name
 ))]
 pub(super) async fn query(
     State(service): State<Service>,
+    who: Option<Identity>,
     Path(name): Path<String>,
     Query(mut params): Query<Params>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let format = negotiate(params.remove("format").as_deref(), &headers, &ALL)?;
     let query = queries::load(&name, service.queries_dir.as_deref())?;
-    service.named(&query, &params, format).await
+    service.named(name_of(&who), &query, &params, format).await
 }
 
 /// The raw records behind an edge, each with its object and line.
@@ -134,6 +137,7 @@ pub(super) async fn query(
 ))]
 pub(super) async fn explain(
     State(service): State<Service>,
+    who: Option<Identity>,
     Query(query): Query<ExplainQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -150,16 +154,27 @@ pub(super) async fn explain(
         ("limit", query.limit.map(|limit| limit.to_string())),
     ];
     let params = given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
-    service.named(&queries::load("explain", None)?, &params, format).await
+    service.named(name_of(&who), &queries::load("explain", None)?, &params, format).await
 }
 
 impl Service {
-    async fn named(&self, query: &queries::Query, params: &Params, format: Format) -> Result<Response, Problem> {
+    async fn named(
+        &self,
+        user: &str,
+        query: &queries::Query,
+        params: &Params,
+        format: Format,
+    ) -> Result<Response, Problem> {
         let session = self.session.with_memory(self.limits.memory_bytes)?;
         let plan = session.plan_query(query, params, self.clock.now());
         let turn = self.turns.take()?;
-        no_store(stream_of(run(turn, &self.limits, "", &query.name, plan).await?, format).await?)
+        no_store(stream_of(run(turn, &self.limits, user, &query.name, plan).await?, format).await?)
     }
+}
+
+/// Who asked, for the log; nobody where the routes have no front.
+fn name_of(who: &Option<Identity>) -> &str {
+    who.as_ref().map_or("", |who| &who.name)
 }
 
 /// What runs anew each time is not kept by anybody.

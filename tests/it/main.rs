@@ -8,6 +8,7 @@ mod corpora;
 mod diff;
 mod drop_in;
 mod jobs;
+mod operating;
 mod random;
 mod reference;
 mod s3;

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 /// Which modules each stage may `use crate::`. `error`, `clock` and `config`'s serde helpers are everybody's.
-const MAY_USE: [(&str, &[&str]); 14] = [
+const MAY_USE: [(&str, &[&str]); 17] = [
+    ("process", &[]),
+    ("meters", &["process"]),
+    ("telemetry", &["config", "meters"]),
     ("aws", &[]),
     ("flow", &[]),
     ("window", &[]),
@@ -12,14 +15,14 @@ const MAY_USE: [(&str, &[&str]); 14] = [
     ("catalog", &["flow", "window"]),
     // `From<Location>` opens sources and catalogs; parameters are read as `window` reads times.
     ("session", &["aws", "scan", "catalog", "flow", "source", "window"]),
-    ("digest", &["session", "catalog", "flow", "window", "scan", "source"]),
+    ("digest", &["session", "catalog", "flow", "window", "scan", "source", "meters", "process"]),
     ("diff", &["session", "catalog", "flow", "window"]),
     // Rows to bytes; graphs are rendered by `diff`.
     ("output", &["diff"]),
     // `scan` for the report alone.
-    ("pipeline", &["source", "window", "digest", "diff", "catalog", "scan"]),
-    ("serve", &["diff", "catalog", "session", "pipeline", "window", "flow", "output"]),
-    ("config", &["aws", "scan", "session", "digest", "diff", "source", "window", "pipeline", "serve"]),
+    ("pipeline", &["source", "window", "digest", "diff", "catalog", "scan", "meters"]),
+    ("serve", &["diff", "catalog", "session", "pipeline", "window", "flow", "output", "meters"]),
+    ("config", &["aws", "scan", "session", "digest", "diff", "source", "window", "pipeline", "serve", "telemetry"]),
     (
         "cli",
         &[
@@ -37,6 +40,7 @@ const MAY_USE: [(&str, &[&str]); 14] = [
             "pipeline",
             "output",
             "serve",
+            "meters",
         ],
     ),
 ];

@@ -31,6 +31,17 @@ impl Status {
     pub fn is_ended(self) -> bool {
         matches!(self, Status::Done | Status::Failed | Status::Cancelled)
     }
+
+    /// Name in records and in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Queued => "queued",
+            Status::Running => "running",
+            Status::Done => "done",
+            Status::Failed => "failed",
+            Status::Cancelled => "cancelled",
+        }
+    }
 }
 
 /// A job and where it is.

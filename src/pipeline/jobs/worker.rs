@@ -6,6 +6,7 @@ use super::record::{Failure, Progress, Status};
 use super::{Hold, Job, Jobs};
 use crate::digest::Builder;
 use crate::error::{Error, ErrorKind, Result};
+use crate::meters;
 use crate::scan::Report;
 use crate::window::Window;
 use async_trait::async_trait;
@@ -116,6 +117,7 @@ impl Worker {
                     continue;
                 }
             };
+            meters::jobs_queued(open.len());
             for job in open {
                 if found.send(job).await.is_err() {
                     return;
@@ -143,7 +145,8 @@ impl Worker {
 
     async fn carry_out(&self, mut lease: Lease, hold: &Hold, report: &Arc<Report>) -> Result<()> {
         let job = lease.record().job.clone();
-        let id = job.id();
+        let (id, kind) = (job.id(), job.kind().name());
+        let running = meters::JobRunning::begin(kind);
         let mut work = AbortOnDropHandle::new(tokio::spawn(build(self.build.clone(), job, report.clone())));
         let end = self.watch(&mut work, &mut lease, hold, report).await;
         if !matches!(end, End::Worked(_)) {
@@ -156,6 +159,7 @@ impl Worker {
         match end {
             End::Worked(Ok(Ok(()))) => {
                 tracing::info!(job = %id, "done");
+                running.end(Status::Done.name());
                 lease.end(Status::Done, progress, None).await
             }
             End::Worked(Ok(Err(error))) => {
@@ -164,15 +168,20 @@ impl Worker {
                 let failure = Failure::from(&error);
                 tracing::warn!(job = %id, attempt = lease.record().attempt, again, error = failure.message, "failed");
                 let status = if again { Status::Queued } else { Status::Failed };
+                if status.is_ended() {
+                    running.end(status.name());
+                }
                 lease.end(status, progress, Some(failure)).await
             }
             End::Worked(Err(broken)) => {
                 let failure = Failure::from(&panicked(broken));
                 tracing::error!(job = %id, error = failure.message, "failed");
+                running.end(Status::Failed.name());
                 lease.end(Status::Failed, progress, Some(failure)).await
             }
             End::Cancelled => {
                 tracing::info!(job = %id, "stopped: it was cancelled");
+                running.end(Status::Cancelled.name());
                 Ok(())
             }
             End::HandedBack => lease.hand_back().await,
