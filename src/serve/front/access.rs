@@ -229,7 +229,7 @@ mod tests {
     fn a_route_that_nobody_thought_of_is_closed() {
         for (method, path, role) in [
             (Method::GET, "/healthz", None),
-            (Method::GET, "/assets/page.js", None),
+            (Method::GET, "/web/app.js", None),
             (Method::GET, "/metrics", Some(Role::Read)),
             (Method::GET, "/v1/diffs", Some(Role::Read)),
             (Method::GET, "/v1/new", Some(Role::Read)),
