@@ -3,6 +3,7 @@
 use super::Service;
 use super::cursor::Cursor;
 use super::etag::Validator;
+use super::front::{Identity, Role};
 use super::negotiate::media_type;
 use super::problem::Problem;
 use crate::catalog::Manifest;
@@ -51,15 +52,25 @@ impl Service {
         Ok(Window::parse(text, self.clock.now())?)
     }
 
-    /// The newest digests of `windows`; where one is not published, the answer that says so.
-    pub(super) async fn digests(&self, windows: &[Window]) -> Result<Vec<Manifest>, Response> {
+    /// The newest digests of `windows`; where one is not published, the answer that says so: to `who` may have it built,
+    /// the job that does.
+    pub(super) async fn digests(&self, windows: &[Window], who: Option<&Identity>) -> Result<Vec<Manifest>, Response> {
         let mut manifests = Vec::with_capacity(windows.len());
         for window in windows {
             let latest = self.catalog.latest(window).await.map_err(|error| Problem::from(error).into_response())?;
-            let Some(manifest) = latest else { return Err(self.request_windows(windows, window).await) };
+            let Some(manifest) = latest else { return Err(self.missing(windows, window, who).await) };
             manifests.push(manifest);
         }
         Ok(manifests)
+    }
+
+    async fn missing(&self, windows: &[Window], missing: &Window, who: Option<&Identity>) -> Response {
+        if let Some(who) = who.filter(|who| !who.may(Role::Operate)) {
+            let problem = Problem::from(self.catalog.not_found(missing).await);
+            let hint = format!("a token with the role operate has it built; {} has not", who.name);
+            return problem.with_hint(hint).into_response();
+        }
+        self.request_windows(windows, missing).await
     }
 
     /// The page that is asked for, if any, of what `validator` marks.

@@ -2,6 +2,7 @@
 
 use super::answer::Query;
 use super::etag::Validator;
+use super::front::Identity;
 use super::negotiate::negotiate;
 use super::problem::Problem;
 use super::{EDGES, Service};
@@ -46,6 +47,7 @@ pub struct DiffQuery {
 pub(super) async fn show(
     State(service): State<Service>,
     Query(query): Query<DiffQuery>,
+    who: Option<Identity>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let format = negotiate(query.format.as_deref(), &headers, &EDGES)?;
@@ -59,7 +61,7 @@ pub(super) async fn show(
     options.min_bytes = query.min_bytes.unwrap_or(options.min_bytes);
     options.ratio = query.ratio.unwrap_or(options.ratio);
     options.check()?;
-    let manifests = match service.digests(&[before, after]).await {
+    let manifests = match service.digests(&[before, after], who.as_ref()).await {
         Ok(manifests) => manifests,
         Err(answer) => return Ok(answer),
     };

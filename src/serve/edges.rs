@@ -2,6 +2,7 @@
 
 use super::answer::Query;
 use super::etag::Validator;
+use super::front::Identity;
 use super::negotiate::negotiate;
 use super::problem::Problem;
 use super::{EDGES, GRAPHS, Service};
@@ -49,10 +50,11 @@ pub struct GraphQuery {
 pub(super) async fn list(
     State(service): State<Service>,
     Query(query): Query<EdgesQuery>,
+    who: Option<Identity>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let format = negotiate(query.format.as_deref(), &headers, &EDGES)?;
-    service.edges(&query, format, &headers).await
+    service.edges(&query, format, &headers, who.as_ref()).await
 }
 
 /// The edges of a window as a graph.
@@ -65,17 +67,24 @@ pub(super) async fn list(
 pub(super) async fn graph(
     State(service): State<Service>,
     Query(query): Query<GraphQuery>,
+    who: Option<Identity>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let format = negotiate(query.format.as_deref(), &headers, &GRAPHS)?;
     let query = EdgesQuery { window: query.window, format: query.format, limit: None, cursor: None };
-    service.edges(&query, format, &headers).await
+    service.edges(&query, format, &headers, who.as_ref()).await
 }
 
 impl Service {
-    async fn edges(&self, query: &EdgesQuery, format: Format, headers: &HeaderMap) -> Result<Response, Problem> {
+    async fn edges(
+        &self,
+        query: &EdgesQuery,
+        format: Format,
+        headers: &HeaderMap,
+        who: Option<&Identity>,
+    ) -> Result<Response, Problem> {
         let window = self.window(&query.window)?;
-        let manifests = match self.digests(&[window]).await {
+        let manifests = match self.digests(&[window], who).await {
             Ok(manifests) => manifests,
             Err(answer) => return Ok(answer),
         };

@@ -9,6 +9,7 @@ use flowdiff::catalog::register;
 use flowdiff::clock::Clock;
 use flowdiff::digest::Builder;
 use flowdiff::pipeline::jobs::{Jobs, Options, Worker};
+use flowdiff::serve::front::{Identity, Role};
 use flowdiff::serve::{Limits, Parts, Service, router};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -115,6 +116,24 @@ fn idle() -> Options {
 
 const BEFORE: &str = "2024-11-20T12:00Z/2024-11-20T13:00Z";
 const AFTER: &str = "2024-11-20T13:00Z/2024-11-20T14:00Z";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_is_built_for_those_who_may_have_it_built() {
+    let place = Place::new(idle());
+    let ask = async |roles: &[Role]| {
+        let mut request = Request::get(format!("/v1/edges?window={AFTER}")).body(Body::empty()).unwrap();
+        request.extensions_mut().insert(Identity::new("somebody", roles));
+        let response = place.router.clone().oneshot(request).await.unwrap();
+        let (status, bytes) = (response.status(), to_bytes(response.into_body(), usize::MAX).await.unwrap());
+        (status, String::from_utf8(bytes.into()).unwrap())
+    };
+    let (status, told) = ask(&[Role::Read]).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    assert!(told.contains("the role operate"), "{told}");
+    assert_eq!(place.get("/v1/jobs").await.body["jobs"], json!([]));
+    assert_eq!(ask(&[Role::Read, Role::Operate]).await.0, StatusCode::ACCEPTED);
+    place.stop().await;
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_diff_of_windows_that_are_not_built_is_a_job_and_then_a_diff() {
