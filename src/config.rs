@@ -22,6 +22,8 @@ use toml::Table;
 pub struct Config {
     /// Where flow logs are and how they are listed.
     pub source: SourceOptions,
+    /// Where notifications of new objects come from.
+    pub notifications: crate::source::notify::Options,
     /// Where digests are.
     pub store: StoreOptions,
     /// How AWS is reached.

@@ -96,6 +96,16 @@ impl Found {
         Found { sdk, provider, region, endpoint_url, asked, clock: access.clock }
     }
 
+    /// The configuration of the SDK's clients, but for the credentials.
+    pub(super) fn sdk(&self) -> &SdkConfig {
+        &self.sdk
+    }
+
+    /// The credentials for the SDK's clients, which keep them until they expire.
+    pub(super) fn provider(&self) -> SharedCredentialsProvider {
+        self.provider.clone()
+    }
+
     /// The adapter for object_store.
     pub(super) fn credentials(&self) -> Credentials {
         Credentials(Arc::new(Keeper {

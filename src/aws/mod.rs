@@ -1,7 +1,7 @@
-//! AWS: credentials as every AWS tool finds them, and buckets as stores. In: settings. Out: an `ObjectStore` that says
-//! what it was refused and counts what it asks for. Knows nothing of flow logs and digests.
+//! AWS: credentials as every AWS tool finds them, buckets as stores, and queues. In: settings. Out: an `ObjectStore` that
+//! says what it was refused and counts what it asks for; messages. Knows nothing of flow logs and digests.
 //!
-//! Nothing here is touched before the first request to a bucket: a run on local folders reads no profile and asks no
+//! Nothing here is touched before the first request to a bucket or a queue: a run on local folders reads no profile and asks no
 //! metadata service.
 
 mod bucket;
@@ -10,9 +10,11 @@ mod credentials;
 mod explain;
 mod options;
 mod policy;
+mod queue;
 mod wire;
 
 pub use bucket::Bucket;
 pub use cost::{Prices, Usage};
 pub use options::{Access, Encryption, Options, Role};
 pub use policy::{Place, least_policy};
+pub use queue::{Message, QUEUE_BATCH, Queue};

@@ -4,6 +4,7 @@
 mod day;
 mod key;
 mod list;
+pub mod notify;
 
 pub use key::{Format, Layout, ObjectName};
 

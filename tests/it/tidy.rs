@@ -10,7 +10,8 @@ const MAY_USE: [(&str, &[&str]); 17] = [
     ("aws", &[]),
     ("flow", &[]),
     ("window", &[]),
-    ("source", &["flow", "window"]),
+    // `aws` for the queue of notifications.
+    ("source", &["flow", "window", "aws"]),
     ("scan", &["flow", "window", "source"]),
     ("catalog", &["flow", "window"]),
     // `From<Location>` opens sources and catalogs; parameters are read as `window` reads times.
