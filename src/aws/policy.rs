@@ -14,6 +14,8 @@ pub struct Place {
     pub role: Option<Role>,
     /// Key of KMS that encrypts what is written there.
     pub kms_key: Option<String>,
+    /// ARN of the queue that is notified of its objects.
+    pub queue: Option<String>,
 }
 
 /// One policy for each identity: for each role its own, and one for the identity that flowdiff runs as. The last of
@@ -52,6 +54,14 @@ fn reading(partition: &str, place: &Place) -> Vec<Value> {
     let mut statements =
         vec![list("ListLogs", partition, place), objects("ReadLogs", &["s3:GetObject"], partition, place, "")];
     statements.extend(key("DecryptLogs", &["kms:Decrypt"], place));
+    statements.extend(place.queue.as_ref().map(|queue| {
+        json!({
+            "Sid": "TakeNotifications",
+            "Effect": "Allow",
+            "Action": ["sqs:ReceiveMessage", "sqs:ChangeMessageVisibility", "sqs:DeleteMessage"],
+            "Resource": queue,
+        })
+    }));
     statements
 }
 
@@ -110,7 +120,7 @@ mod tests {
     use super::*;
 
     fn place(bucket: &str, prefix: &str) -> Place {
-        Place { bucket: bucket.into(), prefix: prefix.into(), role: None, kms_key: None }
+        Place { bucket: bucket.into(), prefix: prefix.into(), role: None, kms_key: None, queue: None }
     }
 
     #[test]
@@ -126,7 +136,8 @@ mod tests {
             let arn = format!("arn:aws:iam::123456789012:role/{name}");
             Some(Role { arn, external_id: None, session_name: "flowdiff".into() })
         };
-        let read = Place { role: role("reader"), ..place("logs", "") };
+        let queue = Some("arn:aws-us-gov:sqs:us-gov-west-1:1:q".to_owned());
+        let read = Place { role: role("reader"), queue, ..place("logs", "") };
         let write = Place { role: role("writer"), ..place("digests", "a") };
         let policy = least_policy("aws-us-gov", Some(&read), Some(&write));
         let text = policy.to_string();
@@ -135,6 +146,7 @@ mod tests {
         assert_eq!(own.as_array().unwrap().len(), 2, "only to take the roles on: {own}");
         let reader = policy["arn:aws:iam::123456789012:role/reader"].to_string();
         assert!(reader.contains("s3:GetObject") && !reader.contains("s3:PutObject"), "{reader}");
+        assert!(reader.contains("sqs:DeleteMessage") && !own.to_string().contains("sqs:"), "{text}");
         assert!(text.contains("arn:aws-us-gov:s3:::digests/a/v1/*"), "{text}");
     }
 }

@@ -66,6 +66,13 @@ impl Queue {
         &self.url
     }
 
+    /// Its ARN, as far as its URL tells region, account and name; `partition` is `aws`, `aws-cn` or `aws-us-gov`.
+    pub fn arn(&self, partition: &str) -> String {
+        let mut parts = self.url.trim_end_matches('/').rsplit('/');
+        let (name, account) = (parts.next().unwrap_or("*"), parts.next().unwrap_or("*"));
+        format!("arn:{partition}:sqs:{}:{account}:{name}", self.region.as_deref().unwrap_or("*"))
+    }
+
     /// Waits up to `wait` (at most 20 seconds) for messages, and takes up to `count_max` of them, ten at the most. They
     /// are given to nobody else for `visibility`.
     ///
@@ -194,6 +201,7 @@ mod tests {
         let access = Access { region: Some("eu-north-1".to_owned()), ..Access::default() };
         let queue = Queue::new("https://sqs.eu-west-1.amazonaws.com/1/q", Some("http://here"), access).unwrap();
         assert_eq!((queue.endpoint_url.as_str(), queue.region.as_deref()), ("http://here", Some("eu-north-1")));
+        assert_eq!(queue.arn("aws"), "arn:aws:sqs:eu-north-1:1:q");
     }
 
     #[test]

@@ -136,6 +136,11 @@ impl Config {
         }
     }
 
+    /// How the queue of notifications is asked: as whoever reads the logs.
+    pub fn queue_access(&self, clock: Clock, usage: &Arc<Usage>) -> Access {
+        Access { region: self.notifications.queue_region.clone(), ..self.source_access(clock, usage) }
+    }
+
     /// How a bucket of digests is read and written. Naming a key of KMS asks for encryption with it.
     pub fn store_access(&self, clock: Clock, usage: &Arc<Usage>) -> Access {
         let store = &self.store;

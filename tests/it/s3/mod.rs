@@ -3,6 +3,7 @@
 
 mod credentials;
 mod faults;
+mod notifications;
 mod proxy;
 mod server;
 mod service;
