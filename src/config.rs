@@ -46,6 +46,8 @@ pub struct Config {
     pub jobs: crate::pipeline::jobs::Options,
     /// Where jobs are posted for other processes.
     pub bus: crate::serve::BusOptions,
+    /// What is told of windows as they close, and to whom.
+    pub deliver: crate::pipeline::deliver::Options,
     /// The user's own query files.
     pub queries: QueryOptions,
     /// What is logged.

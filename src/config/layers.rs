@@ -190,10 +190,20 @@ fn known(section: Option<&str>) -> Vec<String> {
     names.filter(|name| *name != NOBODY).map(str::to_owned).collect()
 }
 
-/// A value as it may be shown: of a URL, without the user, the password and the query.
+/// A value as it may be shown: of a URL, without the user, the password and the query; of one that messages are sent to,
+/// without the path, too, which is all of the secret of Slack's.
 pub(super) fn redacted(key: &str, value: &Value) -> Value {
     match value {
         Value::String(text) if ["url", "otlp_endpoint"].contains(&key) => Value::String(without_secrets(text)),
+        Value::String(text) if key == "to" && text.contains("://") && !text.starts_with("s3://") => {
+            let shown = without_secrets(text);
+            let path = shown.find("://").and_then(|at| Some(at + 3 + shown[at + 3..].find('/')?));
+            Value::String(path.map_or(shown.clone(), |path| format!("{}/...", &shown[..path])))
+        }
+        Value::Array(values) => Value::Array(values.iter().map(|value| redacted(key, value)).collect()),
+        Value::Table(table) => {
+            Value::Table(table.iter().map(|(key, value)| (key.clone(), redacted(key, value))).collect())
+        }
         other => other.clone(),
     }
 }
@@ -298,6 +308,17 @@ mod tests {
         assert_eq!(config.diff.ratio, 3.0);
         assert_eq!(config.scan.extra_fields, ["a", "b"]);
         assert!(!config.scan.prune_accounts);
+    }
+
+    #[test]
+    fn the_secret_of_a_receivers_url_is_not_repeated() {
+        let text = "[[deliver.reports]]\nname = \"a\"\nto = \"https://hooks.example/services/T0/B0/SECRET\"\n";
+        let (_folder, good) = file(text);
+        let shown = crate::config::show(&load(Some(&good), &BTreeMap::new(), &[]).unwrap(), false).unwrap();
+        assert!(shown.contains("https://hooks.example/...") && !shown.contains("SECRET"), "{shown}");
+        let (_folder, wrong) = file(&format!("{text}whom = \"nobody\"\n"));
+        let error = told(load(Some(&wrong), &BTreeMap::new(), &[]).unwrap_err());
+        assert!(error.contains("whom") && !error.contains("SECRET"), "{error}");
     }
 
     #[test]

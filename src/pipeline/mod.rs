@@ -1,7 +1,8 @@
 //! Many digests: which windows, in which order, and what came of them. In: a builder, a range of time. Out: summaries.
-//! Knows neither SQL nor HTTP.
+//! Knows no SQL; of HTTP only where messages go.
 
 mod backfill;
+pub mod deliver;
 pub mod jobs;
 mod plan;
 mod retain;

@@ -5,6 +5,7 @@
 mod backfill;
 mod cli;
 mod corpora;
+mod deliver;
 mod diff;
 mod drop_in;
 mod jobs;

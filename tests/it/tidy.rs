@@ -20,8 +20,8 @@ const MAY_USE: [(&str, &[&str]); 17] = [
     ("diff", &["session", "catalog", "flow", "window"]),
     // Rows to bytes; graphs are rendered by `diff`.
     ("output", &["diff"]),
-    // `scan` for the report alone.
-    ("pipeline", &["source", "window", "digest", "diff", "catalog", "scan", "meters"]),
+    // `scan` for the report alone; `session`, `aws` and `flow` for what deliveries compare, filter and write to.
+    ("pipeline", &["source", "window", "digest", "diff", "catalog", "scan", "session", "aws", "flow", "meters"]),
     ("serve", &["diff", "catalog", "session", "pipeline", "window", "flow", "output", "meters"]),
     ("config", &["aws", "scan", "session", "digest", "diff", "source", "window", "pipeline", "serve", "telemetry"]),
     (

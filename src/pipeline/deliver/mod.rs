@@ -1,0 +1,274 @@
+//! Deliveries: for each window that closes, the comparisons that are configured, and their results to those who want them.
+//! In: manifests of published digests. Out: messages, each at least once, with an id by which repeats are dropped. Knows
+//! neither how windows close nor what a message's reader does with it.
+//!
+//! What must be told is written to the store before [`Deliveries::note`] returns, and what was told after it was taken
+//! (`record` has the states): after a crash the rest goes out. Results are not stored, they are compared again: digests do
+//! not change. A late object makes a new version of a digest; the result is then told again under the same id, or taken back.
+//!
+//! Each report has its own queue and its own task, so that a receiver that is down holds up neither the windows nor other
+//! receivers.
+
+mod alertmanager;
+mod destination;
+mod filter;
+mod found;
+mod guard;
+mod message;
+mod notice;
+mod options;
+mod queue;
+mod record;
+mod round;
+mod row;
+mod slack;
+mod webhook;
+
+pub use destination::Lines;
+pub use notice::Notice;
+pub use options::{Body, Change, Compare, Ignore, Options, Report};
+
+use crate::aws::Access;
+use crate::catalog::{Catalog, Entry, Journal, Manifest, State};
+use crate::clock::{Clock, Timestamp};
+use crate::diff;
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::session::Session;
+use chrono::TimeDelta;
+use destination::Destination;
+use queue::Queue;
+use record::{Record, Span, Versions};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use uuid::Uuid;
+
+/// The journal of messages, and that of the reports' beginnings.
+const MESSAGES: &str = "messages";
+const REPORTS: &str = "reports";
+/// How often a state is written anew where others write it at the same time.
+const TRIES: usize = 16;
+
+/// What deliveries are made with.
+#[derive(Clone)]
+pub struct Parts {
+    /// Where the digests are, and what was told of them.
+    pub catalog: Catalog,
+    /// Memory and threads of comparisons.
+    pub session: Session,
+    /// Tells the time.
+    pub clock: Clock,
+    /// How digests are compared where a report does not say.
+    pub diff: diff::Options,
+    /// The settings.
+    pub options: Options,
+    /// The environment, for secrets.
+    pub environment: BTreeMap<String, String>,
+    /// As whom buckets are written that reports name.
+    pub access: Access,
+    /// Where lines go.
+    pub lines: Lines,
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts").field("catalog", &self.catalog.url).finish_non_exhaustive()
+    }
+}
+
+/// What became of messages so far, in this process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Messages taken by their receivers, those that amend and retract included.
+    pub told: u64,
+    /// Among them, those that amend an earlier one.
+    pub amended: u64,
+    /// Among them, those that take back an earlier one.
+    pub retracted: u64,
+    /// Comparisons that left nothing to tell.
+    pub silent: u64,
+    /// Messages that were not taken, counted each round.
+    pub failed: u64,
+    /// Comparisons that wait.
+    pub pending: u64,
+}
+
+/// The deliveries of a store.
+#[derive(Debug)]
+pub struct Deliveries {
+    parts: Parts,
+    messages: Journal,
+    lines: Vec<Line>,
+    /// Who this process is to others.
+    holder: Uuid,
+    counts: Counts,
+    /// Entries that were seen to hold nothing that is due, by id: they are not read again.
+    seen: Mutex<HashMap<Uuid, u64>>,
+}
+
+/// A report at work.
+#[derive(Debug)]
+struct Line {
+    report: Report,
+    destination: Destination,
+    queue: Queue,
+    /// When it began: what was published before is not told.
+    since: Timestamp,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    told: AtomicU64,
+    amended: AtomicU64,
+    retracted: AtomicU64,
+    silent: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// When a report began.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Began {
+    since: Timestamp,
+}
+
+impl Deliveries {
+    /// Opens the destinations of all reports, and writes down when those begin that are new to the store. No receiver is
+    /// asked yet.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the report, if one contradicts itself, lacks its secret, or names a place where nothing may be
+    /// sent; what the store says.
+    pub async fn open(parts: Parts) -> Result<Deliveries> {
+        parts.options.check()?;
+        let mut lines = Vec::new();
+        for report in &parts.options.reports {
+            let doing = || format!("open report {}", report.name);
+            let Parts { options, environment, access, lines: stdout, diff, .. } = &parts;
+            found::diff_options(report, diff).check().context(doing)?;
+            let destination = Destination::open(report, options, environment, access, stdout).context(doing)?;
+            let since = since(&parts, report).await.context(doing)?;
+            lines.push(Line { report: report.clone(), destination, queue: Queue::default(), since });
+        }
+        Ok(Deliveries {
+            messages: Journal::new(&parts.catalog, MESSAGES),
+            lines,
+            holder: Uuid::new_v4(),
+            counts: Counts::default(),
+            seen: Mutex::default(),
+            parts,
+        })
+    }
+
+    /// Takes up a published version of a window: what must be told of it is written down when this returns. Called again
+    /// with the same version, or an older one, it changes nothing.
+    ///
+    /// The window is compared with the one before it, and the one after it with this one, as far as they are published.
+    /// What was published before a report was first configured is not told.
+    ///
+    /// # Errors
+    /// What the store says; it is to be called again then.
+    pub async fn note(&self, manifest: &Manifest) -> Result<()> {
+        let window = manifest.window()?;
+        for line in &self.lines {
+            let compare = line.report.compare;
+            if !line.takes(manifest) || manifest.published < line.since {
+                continue;
+            }
+            for (before, after) in [(compare.before(&window), Some(window)), (Some(window), compare.after(&window))] {
+                let (Some(before), Some(after)) = (before, after) else { continue };
+                let other = if before == window { &after } else { &before };
+                let Some(other) = self.parts.catalog.latest(other).await?.filter(|other| line.takes(other)) else {
+                    continue;
+                };
+                let (before_version, after_version) = match before == window {
+                    true => (manifest.version, other.version),
+                    false => (other.version, manifest.version),
+                };
+                let versions = Versions { before: before_version, after: after_version };
+                self.want(line, Span::of(&before), Span::of(&after), versions).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What became of messages so far.
+    pub fn figures(&self) -> Figures {
+        let Counts { told, amended, retracted, silent, failed } = &self.counts;
+        let [told, amended, retracted, silent, failed] =
+            [told, amended, retracted, silent, failed].map(|count| count.load(Relaxed));
+        let pending = self.lines.iter().map(|line| line.queue.len() as u64).sum();
+        Figures { told, amended, retracted, silent, failed, pending }
+    }
+
+    async fn want(&self, line: &Line, before: Span, after: Span, versions: Versions) -> Result<()> {
+        let id = record::id(&line.report.name, &before, &after);
+        let wanted = self.update(id, |record| match record {
+            Some(record) => record.want(&versions),
+            None => Some(Record::new(&line.report.name, before, after, versions)),
+        });
+        let record = match wanted.await? {
+            Some(entry) => Some(entry.value),
+            None => self.messages.newest::<Record>(&id.to_string()).await?.map(|entry| entry.value),
+        };
+        if record.is_some_and(|record| record.is_due()) {
+            line.queue.add(after.start, id);
+        }
+        Ok(())
+    }
+
+    /// Follows the newest state of an id with the one that `next` makes of it, if it makes one. Returns what was written.
+    ///
+    /// # Errors
+    /// What the store says, and `Unavailable` if others write all the time.
+    async fn update(
+        &self,
+        id: Uuid,
+        next: impl Fn(Option<&Record>) -> Option<Record>,
+    ) -> Result<Option<Entry<Record>>> {
+        let id = id.to_string();
+        for _ in 0..TRIES {
+            let newest = self.messages.newest::<Record>(&id).await?;
+            let Some(value) = next(newest.as_ref().map(|entry| &entry.value)) else { return Ok(None) };
+            match self.messages.append(&id, newest.map_or(0, |entry| entry.number), &value).await {
+                Ok(number) => return Ok(Some(Entry { number, value })),
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::new(
+            ErrorKind::Unavailable,
+            format!("the state of message {id} changes faster than it can be written"),
+        ))
+    }
+}
+
+/// When a report began: at its first use with this store.
+async fn since(parts: &Parts, report: &Report) -> Result<Timestamp> {
+    let journal = Journal::new(&parts.catalog, REPORTS);
+    if let Some(entry) = journal.newest::<Began>(&report.name).await? {
+        return Ok(entry.value.since);
+    }
+    let since = parts.clock.now();
+    match journal.append(&report.name, 0, &Began { since }).await {
+        Ok(_) => Ok(since),
+        Err(error) if error.kind() == ErrorKind::Conflict => {
+            let entry = journal.newest::<Began>(&report.name).await?;
+            entry.map(|entry| entry.value.since).ok_or(error)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+impl Line {
+    /// Whether it tells of digests in this state.
+    fn takes(&self, manifest: &Manifest) -> bool {
+        self.report.provisional || manifest.state == State::Final
+    }
+}
+
+/// A span of time as timers have it.
+fn duration(time: TimeDelta) -> std::time::Duration {
+    time.to_std().unwrap_or_default()
+}

@@ -1,0 +1,177 @@
+//! What is due, in memory: which deliveries of each report wait, and for how long those wait that failed. In: ids. Out: the
+//! next one. What is due for good is in the store; this is found again from there.
+
+use crate::clock::Timestamp;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// First pause of a delivery or a receiver that failed; doubled after each further failure.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// The deliveries of one report that are due.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    added: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// By the start of the later window: the oldest is told first.
+    due: BTreeMap<(Timestamp, Uuid), Due>,
+    /// Of the receiver.
+    down: Pause,
+}
+
+#[derive(Debug, Default)]
+struct Due {
+    pause: Pause,
+    /// Whether it was added since it was begun: then it is not told by what is told now.
+    is_renewed: bool,
+}
+
+/// Until when somebody is left alone, after so many failures in a row.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pause {
+    until: Option<Instant>,
+    failures: u32,
+}
+
+impl Pause {
+    fn after_failure(self, longest: Duration, wanted: Option<Duration>) -> Pause {
+        let until = Instant::now().checked_add(self.length(longest, wanted));
+        Pause { until, failures: self.failures.saturating_add(1) }
+    }
+
+    fn length(self, longest: Duration, wanted: Option<Duration>) -> Duration {
+        PAUSE.saturating_mul(2u32.saturating_pow(self.failures)).min(longest).max(wanted.unwrap_or_default())
+    }
+}
+
+impl Queue {
+    /// Puts a delivery in its place.
+    pub(super) fn add(&self, time: Timestamp, id: Uuid) {
+        self.lock().due.entry((time, id)).or_default().is_renewed = true;
+        self.added.notify_one();
+    }
+
+    /// Begins to tell a delivery.
+    pub(super) fn begin(&self, time: Timestamp, id: Uuid) {
+        if let Some(due) = self.lock().due.get_mut(&(time, id)) {
+            due.is_renewed = false;
+        }
+    }
+
+    /// Takes out a delivery that was told, or is no more; unless it was added again meanwhile.
+    pub(super) fn remove(&self, time: Timestamp, id: Uuid) {
+        let mut state = self.lock();
+        state.down = Pause::default();
+        if state.due.get(&(time, id)).is_some_and(|due| !due.is_renewed) {
+            state.due.remove(&(time, id));
+        }
+    }
+
+    /// Leaves a delivery alone for a while, all of them if the receiver is down.
+    pub(super) fn pause(&self, time: Timestamp, id: Uuid, is_down: bool, longest: Duration, wanted: Option<Duration>) {
+        let mut state = self.lock();
+        if is_down {
+            state.down = state.down.after_failure(longest, wanted);
+        } else if let Some(due) = state.due.get_mut(&(time, id)) {
+            due.pause = due.pause.after_failure(longest, wanted);
+        }
+    }
+
+    /// How many are due.
+    pub(super) fn len(&self) -> usize {
+        self.lock().due.len()
+    }
+
+    /// All that are due, the oldest first.
+    pub(super) fn all(&self) -> Vec<(Timestamp, Uuid)> {
+        self.lock().due.keys().copied().collect()
+    }
+
+    /// Waits for the next that may be told.
+    pub(super) async fn next(&self) -> (Timestamp, Uuid) {
+        loop {
+            let wake = {
+                let state = self.lock();
+                let ready = |due: &Due| due.pause.until.max(state.down.until);
+                match state.due.iter().map(|(place, due)| (ready(due), *place)).min() {
+                    Some((until, place)) if until.is_none_or(|until| until <= Instant::now()) => return place,
+                    next => next.and_then(|(until, _)| until),
+                }
+            };
+            let sleep = async {
+                match wake {
+                    Some(until) => tokio::time::sleep_until(until).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.added.notified() => {}
+                () = sleep => {}
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(hour: i64) -> Timestamp {
+        chrono::DateTime::from_timestamp(hour * 3600, 0).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_oldest_window_goes_first_and_one_that_is_refused_lets_others_pass() {
+        let queue = Queue::default();
+        let id = Uuid::from_u128;
+        queue.add(at(2), id(2));
+        queue.add(at(1), id(1));
+        assert_eq!(queue.next().await, (at(1), id(1)));
+        queue.pause(at(1), id(1), false, Duration::from_secs(60), None);
+        assert_eq!(queue.next().await, (at(2), id(2)));
+        queue.begin(at(2), id(2));
+        queue.add(at(2), id(2));
+        queue.remove(at(2), id(2));
+        assert_eq!(queue.next().await, (at(2), id(2)), "it became due again while it was told");
+        queue.begin(at(2), id(2));
+        queue.remove(at(2), id(2));
+        let next = std::pin::pin!(queue.next());
+        assert!(futures::poll!(next).is_pending());
+        assert_eq!(queue.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn where_the_receiver_is_down_all_wait() {
+        let queue = Queue::default();
+        let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        queue.add(at(1), one);
+        queue.add(at(2), other);
+        queue.pause(at(1), one, true, Duration::from_secs(60), None);
+        assert!(futures::poll!(std::pin::pin!(queue.next())).is_pending());
+        queue.begin(at(1), one);
+        queue.remove(at(1), one);
+        assert_eq!(queue.next().await, (at(2), other), "it took one after all");
+    }
+
+    #[test]
+    fn pauses_grow_up_to_the_longest_or_as_long_as_is_wanted() {
+        let longest = Duration::from_secs(30);
+        let mut pause = Pause::default();
+        for (wanted, seconds) in [(None, 5), (None, 10), (Some(90), 90), (None, 30), (None, 30)] {
+            assert_eq!(pause.length(longest, wanted.map(Duration::from_secs)).as_secs(), seconds);
+            pause = pause.after_failure(longest, None);
+        }
+    }
+}
