@@ -133,6 +133,11 @@ impl ObjectName {
         key
     }
 
+    /// The flow log in full: account, region and id, joined by `/`.
+    pub fn flow_log_path(&self) -> String {
+        format!("{}/{}/{}", self.account, self.region, self.flow_log)
+    }
+
     /// Whether the folders of `key` name another account, region, day or hour than this name, which wins.
     pub fn is_misfiled(&self, key: &str) -> bool {
         let folder = Folder::of(key.rsplit_once('/').map_or("", |(folder, _)| folder));

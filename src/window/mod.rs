@@ -2,9 +2,11 @@
 
 mod parse;
 mod tile;
+mod watermark;
 
 pub use parse::{parse_duration, parse_time};
 pub use tile::{Prefer, Tiling, split, tile};
+pub use watermark::Watermark;
 
 pub use crate::clock::Timestamp;
 use crate::error::{Error, Result};
