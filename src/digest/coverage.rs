@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::flow::{interfaces_schema, objects_schema};
 use crate::scan::{InterfaceFacts, Outcome, Tally};
-use crate::source::Object;
+use crate::source::{Object, ObjectName};
 use crate::window::{Timestamp, Window};
 use chrono::TimeDelta;
 use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringViewArray, TimestampMillisecondArray};
@@ -96,12 +96,14 @@ const MISSED: i32 = 3;
 /// The cadence of a flow log is the median time between its files from [`LOOKBACK`] before the window on, ten minutes
 /// at the least. It is silent if three times that passes without a file before the window's stop. What AWS has not yet
 /// delivered at `now` is not missed.
-pub(super) fn silent_flow_logs(objects: &[Object], window: &Window, now: Timestamp) -> Vec<String> {
+pub(super) fn silent_flow_logs<'a>(
+    names: impl IntoIterator<Item = &'a ObjectName>,
+    window: &Window,
+    now: Timestamp,
+) -> Vec<String> {
     let mut files: BTreeMap<String, BTreeSet<Timestamp>> = BTreeMap::new();
-    for object in objects {
-        let name = &object.name;
-        let id = format!("{}/{}/{}", name.account, name.region, name.flow_log);
-        files.entry(id).or_default().insert(name.file_time);
+    for name in names {
+        files.entry(name.flow_log_path()).or_default().insert(name.file_time);
     }
     let end = window.stop().min(now);
     let is_silent = |times: &BTreeSet<Timestamp>| {
@@ -122,7 +124,6 @@ pub(super) fn silent_flow_logs(objects: &[Object], window: &Window, now: Timesta
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::ObjectName;
 
     fn object(flow_log: &str, time: &str) -> Object {
         let name = format!("123456789012_vpcflowlogs_us-east-1_{flow_log}_{time}_ab12.log.gz");
@@ -144,7 +145,7 @@ mod tests {
             .chain(minutes("fl-gone", 0..60, 5))
             .chain(minutes("fl-slow", 0..120, 25))
             .collect();
-        let silent = silent_flow_logs(&objects, &window, now);
+        let silent = silent_flow_logs(objects.iter().map(|object| &object.name), &window, now);
         assert_eq!(silent, ["123456789012/us-east-1/fl-gone", "123456789012/us-east-1/fl-stopped"]);
     }
 }

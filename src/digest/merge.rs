@@ -12,7 +12,7 @@ use crate::window::Window;
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::datatypes::{Int64Type, SchemaRef};
-use datafusion::prelude::{DataFrame, ParquetReadOptions, col, ident};
+use datafusion::prelude::{DataFrame, ParquetReadOptions, ident};
 use futures::TryStreamExt;
 use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
@@ -129,13 +129,17 @@ impl Builder {
     pub async fn taken(&self, manifest: &Manifest) -> Result<Taken> {
         let session = self.session.without_tables(Vec::new())?;
         let rows = catalog::read_file(session.context(), &self.catalog, manifest, FileKind::Objects)?;
-        let rows = rows.filter(col("set_aside").is_null())?.select_columns(&["object_key", "etag"])?;
-        let mut taken = HashMap::new();
+        let rows = rows.select_columns(&["object_key", "etag", "set_aside"])?;
+        let mut taken = Taken::default();
         let mut batches = rows.execute_stream().await?;
         while let Some(batch) = batches.try_next().await? {
-            taken.extend(texts(&batch, 0).into_iter().flatten().zip(texts(&batch, 1)));
+            for (row, object) in texts(&batch, 0).into_iter().flatten().zip(texts(&batch, 1)).enumerate() {
+                let is_read = batch.column(2).is_null(row);
+                let objects = if is_read { &mut taken.read } else { &mut taken.set_aside };
+                objects.extend([object]);
+            }
         }
-        Ok(Taken(taken))
+        Ok(taken)
     }
 }
 
@@ -183,35 +187,59 @@ fn summed<'a>(objects: &RecordBatch, parts: impl Iterator<Item = &'a Coverage> +
     }
 }
 
-/// Objects that a digest has taken: keys with the tags of the contents that were read.
+/// Objects that a digest has taken: keys with the tags of the contents that were read, and of those set aside.
 #[derive(Debug, Default)]
-pub struct Taken(HashMap<String, Option<String>>);
+pub struct Taken {
+    read: HashMap<String, Option<String>>,
+    set_aside: HashMap<String, Option<String>>,
+}
+
+/// What a digest knows of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// Nothing.
+    No,
+    /// This very content: it was read, or looked at and set aside.
+    Same,
+    /// Other contents.
+    Replaced,
+}
 
 impl Taken {
-    /// Whether this very content was taken.
+    /// Whether this very content was read.
     pub fn holds(&self, object: &Object) -> bool {
-        self.0.get(object.location.as_ref()) == Some(&object.etag)
+        self.read.get(object.location.as_ref()) == Some(&object.etag)
     }
 
-    /// Whether an object has other contents now than when it was taken.
+    /// What is known of an object, be it set aside.
+    pub fn knows(&self, object: &Object) -> Known {
+        let key = object.location.as_ref();
+        match self.read.get(key).or_else(|| self.set_aside.get(key)) {
+            None => Known::No,
+            Some(etag) if *etag == object.etag => Known::Same,
+            Some(_) => Known::Replaced,
+        }
+    }
+
+    /// Whether an object has other contents now than when it was read.
     pub(super) fn is_replaced(&self, objects: &[Object]) -> bool {
-        let other = |object: &Object| self.0.get(object.location.as_ref()).is_some_and(|etag| *etag != object.etag);
+        let other = |object: &Object| self.read.get(object.location.as_ref()).is_some_and(|etag| *etag != object.etag);
         objects.iter().any(other)
     }
 
-    /// The keys of the objects, in no order.
+    /// The keys of the objects read, in no order.
     pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+        self.read.keys().map(String::as_str)
     }
 
-    /// Takes what another digest has taken besides.
+    /// Takes what another digest has read besides.
     pub(super) fn extend(&mut self, other: Taken) {
-        self.0.extend(other.0);
+        self.read.extend(other.read);
     }
 
     /// Refuses to build again from the objects of `keys`, each given once, if there were others.
     pub(super) fn refuse_loss<'a>(&self, keys: impl Iterator<Item = &'a str>) -> Result<()> {
-        match self.0.len() - keys.filter(|key| self.0.contains_key(*key)).count() {
+        match self.read.len() - keys.filter(|key| self.read.contains_key(*key)).count() {
             0 => Ok(()),
             gone => {
                 let message = format!("{gone} objects of the published digest are not there to build it from");

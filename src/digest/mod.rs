@@ -11,8 +11,8 @@ mod range;
 mod raw;
 mod write;
 
-pub use merge::Taken;
-pub use range::{Ended, Target};
+pub use merge::{Known, Taken};
+pub use range::{Ended, Objects, Target};
 
 use crate::catalog::{Catalog, FORMAT_VERSION, Manifest, Origin, Rules, State};
 use crate::clock::{Clock, Timestamp};

@@ -28,6 +28,26 @@ pub struct Target {
     pub before: Option<Manifest>,
     /// Builds it from the objects alone, whatever is published.
     pub force: bool,
+    /// Publishes it as provisional though the clock would close it.
+    pub hold: bool,
+}
+
+impl Target {
+    /// A window of which nothing is published, as far as is known.
+    pub fn new(window: Window) -> Target {
+        Target { window, before: None, force: false, hold: false }
+    }
+}
+
+/// Where the objects of windows are found. Whatever is given is in the order of file times.
+#[derive(Clone, Debug)]
+pub enum Objects {
+    /// In the source, which is listed a day at a time.
+    Source,
+    /// In a listing that was made before, of all the file times that [`Builder::file_times`] asks for.
+    Listed(Arc<[Arc<Object>]>),
+    /// Among these there are new ones; there may be others. What is published of silent flow logs stays as it is.
+    Told(Arc<[Arc<Object>]>),
 }
 
 /// How the building of a window ended.
@@ -70,8 +90,31 @@ impl Builder {
         file_times(window, self.options.lateness)
     }
 
-    /// Builds and publishes `targets`, given in order of time and without overlap. What comes of each goes to `ended`,
-    /// and the reading counts in `report`.
+    /// The objects of some file times, and how many keys beside them are no flow logs or lie in folders of other times.
+    ///
+    /// # Errors
+    /// What the source says.
+    pub async fn objects_of(
+        &self,
+        objects: &Objects,
+        times: Range<Timestamp>,
+        report: &Report,
+    ) -> Result<(Vec<Arc<Object>>, u64, u64)> {
+        match objects {
+            Objects::Source => {
+                let Listing { objects, others, misfiled, .. } = self.list_times(times, report).await?;
+                Ok((objects.into_iter().map(Arc::new).collect(), others, misfiled))
+            }
+            Objects::Listed(listed) | Objects::Told(listed) => {
+                let before = |time: Timestamp| listed.partition_point(|object| object.name.file_time < time);
+                let wanted = listed.iter().take(before(times.end)).skip(before(times.start));
+                Ok((wanted.cloned().collect(), 0, 0))
+            }
+        }
+    }
+
+    /// Builds and publishes `targets`, given in order of time and without overlap, from `objects`. What comes of each goes
+    /// to `ended`, and the reading counts in `report`.
     ///
     /// Once `stop` is set no further window is begun; those under way are finished and published. A window that fails
     /// does not keep others from being built. Memory: the edges of the open windows, which spill beyond the session's
@@ -82,6 +125,7 @@ impl Builder {
     pub async fn build_range(
         &self,
         targets: Vec<Target>,
+        objects: &Objects,
         stop: &AtomicBool,
         report: &Arc<Report>,
         ended: mpsc::Sender<Ended>,
@@ -90,16 +134,18 @@ impl Builder {
         let runtime = self.session.context().runtime_env();
         let pass = Pass::new(&self.source, &self.scan, runtime, self.threads(), report.clone());
         let (closing, closed) = mpsc::channel::<Open>(1);
-        let order = Order { builder: self, pass: &pass, report, stop, ended: &ended, failed: Mutex::default() };
+        let order =
+            Order { builder: self, pass: &pass, objects, report, stop, ended: &ended, failed: Mutex::default() };
         let read = pass.read(order.jobs(targets, closing));
         let closed = stream::unfold(closed, |mut closed| async { closed.recv().await.map(|open| (open, closed)) });
-        let publish = closed
-            .map(|open| self.close(open))
-            .buffer_unordered(self.options.publishing_max.max(1))
-            .for_each(async |end| {
+        let publish = async {
+            let closing = closed.map(|open| self.close(open)).buffer_unordered(self.options.publishing_max.max(1));
+            let mut closing = std::pin::pin!(closing);
+            while let Some(end) = closing.next().await {
                 // Nobody left to hear of it is no failure: the window is published all the same.
                 let _ = ended.send(end).await;
-            });
+            }
+        };
         let (read, ()) = tokio::join!(read, publish);
         read.and(order.failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err))
     }
@@ -112,7 +158,8 @@ impl Builder {
     }
 
     async fn finish(&self, open: Open) -> Result<Built> {
-        let Open { target: Target { window, before, force }, taken, scope, replaced, fold, seen_at, started } = open;
+        let Open { target: Target { window, before, force, hold }, taken, scope, replaced, fold, seen_at, started } =
+            open;
         fold.settled().await;
         if let Some(key) = replaced {
             let message = format!("object {key} was replaced since the digest took it");
@@ -130,6 +177,9 @@ impl Builder {
             let parts = vec![Part::Published(Box::new(before.clone())), Part::Local(Box::new(contents))];
             contents = self.merged(&window, parts, seen_at).await?;
             contents.coverage.silent_flow_logs = silent_flow_logs;
+        }
+        if hold {
+            contents.state = State::Provisional;
         }
         contents.cost.wall_seconds = started.elapsed().as_secs_f64();
         match self.publish(&window, before, contents).await {
@@ -161,6 +211,7 @@ struct Open {
 struct Order<'a> {
     builder: &'a Builder,
     pass: &'a Pass,
+    objects: &'a Objects,
     report: &'a Report,
     stop: &'a AtomicBool,
     ended: &'a mpsc::Sender<Ended>,
@@ -177,9 +228,9 @@ struct Place {
     /// File times that are still to be listed.
     times: VecDeque<Range<Timestamp>>,
     /// Objects of the last listing that are still to be read, by file time.
-    objects: VecDeque<Object>,
+    objects: VecDeque<Arc<Object>>,
     /// Objects gone by, as far back as open windows and those ahead look for silent flow logs.
-    gone_by: VecDeque<Object>,
+    gone_by: VecDeque<Arc<Object>>,
     closing: mpsc::Sender<Open>,
 }
 
@@ -209,7 +260,7 @@ impl<'a> Order<'a> {
                 let windows: Vec<_> = place.open.iter_mut().filter_map(|open| open.meet(&object)).collect();
                 place.gone_by.push_back(object.clone());
                 if !windows.is_empty() {
-                    return Some((Job::new(Arc::new(object), windows), place));
+                    return Some((Job::new(object, windows), place));
                 }
             }
         })
@@ -221,8 +272,8 @@ impl<'a> Order<'a> {
             self.pass_to(place, Timestamp::MAX_UTC).await;
             return false;
         };
-        match self.builder.list_times(times, self.report).await {
-            Ok(Listing { objects, others, misfiled, .. }) => {
+        match self.builder.objects_of(self.objects, times, self.report).await {
+            Ok((objects, others, misfiled)) => {
                 for open in &mut place.open {
                     open.scope.other_keys += others;
                     open.scope.misfiled += misfiled;
@@ -245,12 +296,7 @@ impl<'a> Order<'a> {
         let reach = |window: &Window| self.builder.reach(window);
         loop {
             while let Some(mut open) = place.open.pop_front_if(|open| reach(&open.target.window).end <= time) {
-                let window = open.target.window;
-                let seen = reach(&window).start - LOOKBACK..reach(&window).end;
-                let objects = place.gone_by.make_contiguous();
-                let before = |time| objects.partition_point(|object| object.name.file_time < time);
-                let objects = &objects[before(seen.start)..before(seen.end)];
-                open.scope.silent_flow_logs = silent_flow_logs(objects, &window, open.seen_at);
+                open.scope.silent_flow_logs = self.silent_flow_logs(&open, &mut place.gone_by);
                 // Whoever publishes has failed if it does not take windows any more, and has said so.
                 let _ = place.closing.send(open).await;
             }
@@ -267,6 +313,24 @@ impl<'a> Order<'a> {
         let first = place.open.front().map(|open| &open.target).or(place.ahead.front());
         let wanted = first.map_or(time, |target| reach(&target.window).start - LOOKBACK);
         while place.gone_by.pop_front_if(|object| object.name.file_time < wanted).is_some() {}
+    }
+
+    /// The flow logs that were silent in a window, by the objects gone by; those known before if they are not all.
+    fn silent_flow_logs(&self, open: &Open, gone_by: &mut VecDeque<Arc<Object>>) -> Vec<String> {
+        let window = open.target.window;
+        if matches!(self.objects, Objects::Told(_)) {
+            return open
+                .target
+                .before
+                .as_ref()
+                .map(|before| before.coverage.silent_flow_logs.clone())
+                .unwrap_or_default();
+        }
+        let reach = self.builder.reach(&window);
+        let objects = gone_by.make_contiguous();
+        let before = |time| objects.partition_point(|object| object.name.file_time < time);
+        let seen = &objects[before(reach.start - LOOKBACK)..before(reach.end)];
+        silent_flow_logs(seen.iter().map(|object| &object.name), &window, open.seen_at)
     }
 
     /// Begins a window, unless another process has finished it meanwhile.

@@ -71,7 +71,8 @@ impl Builder {
         let start = times.start;
         times.start -= coverage::LOOKBACK;
         let listing = self.list_times(times, report).await?;
-        let silent_flow_logs = coverage::silent_flow_logs(&listing.objects, window, now);
+        let names = listing.objects.iter().map(|object| &object.name);
+        let silent_flow_logs = coverage::silent_flow_logs(names, window, now);
         let Listing { mut objects, others: other_keys, misfiled, .. } = listing;
         objects.retain(|object| start <= object.name.file_time);
         Ok(Scope { objects, other_keys, misfiled, silent_flow_logs })

@@ -1,7 +1,7 @@
 //! Runs a plan: oldest window first, each object once; and makes wider digests of what is published.
 
 use super::plan::Plan;
-use crate::digest::{Builder, Built, Ended};
+use crate::digest::{Builder, Built, Ended, Objects};
 use crate::error::{Error, ErrorKind, Result};
 use crate::scan::Report;
 use crate::window::{Window, split};
@@ -83,7 +83,7 @@ pub async fn backfill(
             }
         }
     };
-    let (built, ()) = tokio::join!(builder.build_range(plan.targets, stop, report, sender), listen);
+    let (built, ()) = tokio::join!(builder.build_range(plan.targets, &Objects::Source, stop, report, sender), listen);
     built?;
     summary.left = windows - summary.ended();
     Ok(summary)

@@ -6,6 +6,7 @@ pub mod deliver;
 pub mod jobs;
 mod plan;
 mod retain;
+mod survey;
 
 pub use backfill::{Event, Summary, backfill, roll_up};
 pub use plan::{Options, Plan, plan};

@@ -1,13 +1,13 @@
 //! What a backfill has to do, from the catalog and the listings alone: no object is read.
 
+use super::survey::{Found, survey};
 use crate::catalog::State;
-use crate::digest::{Builder, Taken, Target};
+use crate::digest::{Builder, Objects, Target};
 use crate::error::Result;
 use crate::scan::Report;
-use crate::source::Object;
 use crate::window::{Window, split};
 use chrono::TimeDelta;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 /// What a backfill is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,82 +70,27 @@ pub async fn plan(builder: &Builder, range: &Window, options: &Options) -> Resul
         plan.windows += 1;
         let is_final = before.as_ref().is_some_and(|manifest| manifest.state == State::Final);
         match options.only_late || options.force || !is_final {
-            true => candidates.push(Target { window, before, force: options.force }),
+            true => candidates.push(Target { before, force: options.force, ..Target::new(window) }),
             false => plan.done += 1,
         }
     }
     let report = Report::new();
-    let mut count = Count { builder, plan, open: VecDeque::new(), only_late: options.only_late };
-    let mut ahead: VecDeque<Target> = candidates.clone().into();
-    for times in builder.file_times(&candidates) {
-        for object in builder.list_times(times, &report).await?.objects {
-            let reaches = |target: &mut Target| builder.reach(&target.window).start <= object.name.file_time;
-            while let Some(target) = ahead.pop_front_if(reaches) {
-                count.begin(target).await?;
-            }
-            count.meet(&object);
+    let found = survey(builder, candidates, &Objects::Source, &report, |object, windows| {
+        if windows > 0 {
+            plan.objects += 1;
+            plan.bytes += object.size;
+        }
+    });
+    for Found { target, unread, .. } in found.await? {
+        let is_provisional = target.before.as_ref().is_some_and(|manifest| manifest.state == State::Provisional);
+        if unread > 0 || (is_provisional && !options.only_late) {
+            plan.targets.push(target);
+        } else if target.before.is_some() {
+            plan.done += 1;
+        } else {
+            plan.empty += 1;
         }
     }
-    // No object is left that could reach them.
-    for target in ahead {
-        count.begin(target).await?;
-    }
-    let mut plan = count.end();
     plan.list_requests = report.figures().list_requests;
     Ok(plan)
-}
-
-/// Counts objects as they go by in the order of their file times.
-struct Count<'a> {
-    builder: &'a Builder,
-    plan: Plan,
-    open: VecDeque<(Target, Taken, u64)>,
-    only_late: bool,
-}
-
-impl Count<'_> {
-    async fn begin(&mut self, target: Target) -> Result<()> {
-        let taken = match &target.before {
-            Some(manifest) if !target.force => self.builder.taken(manifest).await?,
-            _ => Taken::default(),
-        };
-        self.open.push_back((target, taken, 0));
-        Ok(())
-    }
-
-    fn meet(&mut self, object: &Object) {
-        let time = object.name.file_time;
-        while let Some(passed) = self.open.pop_front_if(|(target, ..)| self.builder.reach(&target.window).end <= time) {
-            self.close(passed);
-        }
-        let mut is_wanted = false;
-        for (target, taken, objects) in &mut self.open {
-            if self.builder.reach(&target.window).contains(&time) && !taken.holds(object) {
-                *objects += 1;
-                is_wanted = true;
-            }
-        }
-        if is_wanted {
-            self.plan.objects += 1;
-            self.plan.bytes += object.size;
-        }
-    }
-
-    fn close(&mut self, (target, _, objects): (Target, Taken, u64)) {
-        let is_provisional = target.before.as_ref().is_some_and(|manifest| manifest.state == State::Provisional);
-        if objects > 0 || (is_provisional && !self.only_late) {
-            self.plan.targets.push(target);
-        } else if target.before.is_some() {
-            self.plan.done += 1;
-        } else {
-            self.plan.empty += 1;
-        }
-    }
-
-    fn end(mut self) -> Plan {
-        while let Some(open) = self.open.pop_front() {
-            self.close(open);
-        }
-        self.plan
-    }
 }
