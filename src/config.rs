@@ -8,7 +8,7 @@ mod units;
 
 pub use layers::{Flag, Loaded, find_file, load};
 pub use sides::{SourceOptions, StoreOptions};
-pub use units::{byte_size, duration};
+pub use units::{byte_size, duration, optional_duration};
 
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,8 @@ pub struct Config {
     pub digest: crate::digest::Options,
     /// How digests are compared.
     pub diff: crate::diff::Options,
+    /// How recent windows are followed.
+    pub follow: crate::pipeline::follow::Options,
     /// How the service answers.
     pub serve: crate::serve::Options,
     /// What one query over HTTP may take.

@@ -78,6 +78,9 @@ fn writing(partition: &str, place: &Place) -> Vec<Value> {
         objects("DeleteProbes", &["s3:DeleteObject"], partition, place, "v1/.probe/"),
         // Entries of jobs that newer ones have followed.
         objects("DeleteJobs", &["s3:DeleteObject"], partition, place, "v1/jobs/"),
+        // Likewise those of followers: who works, and what was handed on to be delivered.
+        objects("DeleteFollowers", &["s3:DeleteObject"], partition, place, "v1/followers/"),
+        objects("DeleteClosings", &["s3:DeleteObject"], partition, place, "v1/closings/"),
     ];
     // S3 decrypts the parts of a large upload when it puts them together.
     statements.extend(key("EncryptDigests", &["kms:GenerateDataKey", "kms:Decrypt"], place));

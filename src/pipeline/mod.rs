@@ -3,6 +3,7 @@
 
 mod backfill;
 pub mod deliver;
+pub mod follow;
 pub mod jobs;
 mod plan;
 mod retain;

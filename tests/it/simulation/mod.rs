@@ -5,6 +5,7 @@
 //! `cargo test` runs a fixed number of seeds. `FLOWDIFF_SIMULATION_SEED=N` replays one, `FLOWDIFF_SIMULATION_MINUTES=N`
 //! runs on from a seed that it prints.
 
+mod follow;
 mod store;
 
 use crate::random::Random;
@@ -244,16 +245,21 @@ fn simulate(seed: u64) {
     runtime.block_on(Simulation::new(seed).run());
 }
 
-#[test]
-fn the_store_stays_sound_whatever_goes_wrong() {
+/// Runs the seeds that the environment asks for, else so many.
+fn seeds(count: u64, simulate: fn(u64)) {
     let setting = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     if let Some(seed) = setting("FLOWDIFF_SIMULATION_SEED") {
         return simulate(seed);
     }
-    (0..SEEDS).for_each(simulate);
+    (0..count).for_each(simulate);
     if let Some(minutes) = setting("FLOWDIFF_SIMULATION_MINUTES") {
         let started = Instant::now();
         let first = u64::from(std::process::id()) << 32;
         (first..).take_while(|_| started.elapsed() < Duration::from_secs(60 * minutes)).for_each(simulate);
     }
+}
+
+#[test]
+fn the_store_stays_sound_whatever_goes_wrong() {
+    seeds(SEEDS, simulate);
 }

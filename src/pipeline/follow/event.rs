@@ -1,0 +1,96 @@
+//! What happens while a store is followed, for those who show it and those who act on it.
+
+use crate::catalog::Manifest;
+use crate::clock::Timestamp;
+use crate::error::Result;
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A version of a window was published. It may be provisional, and may be superseded before anybody reads it.
+    Published {
+        /// Its manifest.
+        manifest: Box<Manifest>,
+    },
+    /// A window has its final digest, and nothing was delivered of it before.
+    Closed {
+        /// The manifest of its newest version.
+        manifest: Box<Manifest>,
+    },
+    /// A window of which a final digest was delivered has another one, with late objects in it.
+    Amended {
+        /// The manifest of its newest version.
+        manifest: Box<Manifest>,
+        /// The version that was delivered last.
+        previous: u64,
+    },
+    /// Objects arrived that belong to a window beyond the horizon: no digest takes them up by itself.
+    Late {
+        /// First instant of the window.
+        start: Timestamp,
+        /// First instant after the window.
+        stop: Timestamp,
+        /// How many objects.
+        objects: u64,
+    },
+    /// No new object has arrived for as long as `follow.canary` says.
+    Canary {
+        /// When the last one was seen, or when following began.
+        since: Timestamp,
+    },
+    /// A window could not be built; it is tried again.
+    Failed {
+        /// First instant of the window.
+        start: Timestamp,
+        /// First instant after the window.
+        stop: Timestamp,
+        /// Why.
+        reason: String,
+    },
+    /// What a window calls for could not be delivered; it is tried again.
+    Undelivered {
+        /// First instant of the window.
+        start: Timestamp,
+        /// First instant after the window.
+        stop: Timestamp,
+        /// Why.
+        reason: String,
+    },
+    /// What a window called for was delivered.
+    Delivered {
+        /// First instant of the window.
+        start: Timestamp,
+        /// First instant after the window.
+        stop: Timestamp,
+        /// The version that it was delivered of.
+        version: u64,
+    },
+    /// A round could not be finished, such as because the source could not be listed; the next one tries again.
+    Interrupted {
+        /// Why.
+        reason: String,
+    },
+    /// This follower works from now on, or stands by because another one does.
+    Leads {
+        /// Whether it works.
+        leads: bool,
+    },
+}
+
+/// Where what happens goes to have an effect: the comparisons of windows and the deliveries of their results.
+#[async_trait]
+pub trait Sink: fmt::Debug + Send + Sync {
+    /// Does what `event` calls for.
+    ///
+    /// Called with [`Event::Closed`] and [`Event::Amended`] until it returns without an error, before and after restarts:
+    /// at least once for the newest final version of each window, and now and then again, so what goes out carries an
+    /// identity made of window and version. Called once with [`Event::Late`] and [`Event::Canary`], and with no other.
+    ///
+    /// # Errors
+    /// Whatever keeps the effect from being durable.
+    async fn deliver(&self, event: &Event) -> Result<()>;
+}

@@ -1,0 +1,292 @@
+//! Keeps the digests of recent windows up to date as objects arrive. In: a builder, a source of notifications if there is
+//! one, a sink. Out: versions of digests, and events.
+//!
+//! It goes in rounds. A round lists recent file times (or is told of objects), reads what the newest versions of the
+//! windows have not taken, each object once, and publishes. A window is provisional until the watermark has passed the
+//! time in which its objects come; what comes later makes another final version. Whenever a window has a new final
+//! version, the sink is told, until it says that it has done its part.
+//!
+//! What was taken and what was delivered is known from the store alone: rounds begin with what is published, whoever
+//! published it, so a follower may end at any time, and several may work at once without harm (see `lease`).
+
+mod arrivals;
+mod deliveries;
+mod event;
+mod lease;
+mod place;
+mod round;
+mod status;
+
+pub use arrivals::{Arrival, Arrivals, Receipt};
+pub use event::{Event, Sink};
+pub use round::Round;
+pub use status::{Facts, Status};
+
+use crate::clock::{Clock, Timestamp};
+use crate::digest::Builder;
+use crate::error::{Error, ErrorKind, Result};
+use crate::scan::Report;
+use crate::window::{Window, split};
+use chrono::TimeDelta;
+use deliveries::Deliveries;
+use lease::Lease;
+use place::Place;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// How recent windows are followed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// Width of the windows; default 1 hour.
+    #[serde(with = "crate::config::duration")]
+    pub width: TimeDelta,
+    /// Between the beginnings of two rounds: how long an object may wait to be read, and how often an open window may get
+    /// a new version; default 30 seconds.
+    #[serde(with = "crate::config::duration")]
+    pub publish_every: TimeDelta,
+    /// With notifications, how often recent times are listed all the same; default 5 minutes. Without, every round lists.
+    #[serde(with = "crate::config::duration")]
+    pub list_every: TimeDelta,
+    /// How often all times within the horizon are listed, for objects that come late; default 15 minutes.
+    #[serde(with = "crate::config::duration")]
+    pub reconcile_every: TimeDelta,
+    /// How late an object may be and still be taken up, counted from its file time; default 2 days. Later ones are
+    /// reported, and left to `backfill --only-late`.
+    #[serde(with = "crate::config::duration")]
+    pub horizon: TimeDelta,
+    /// A flow log that has delivered nothing stamped within this time holds no window open; default 30 minutes. Longer
+    /// than AWS takes to deliver.
+    #[serde(with = "crate::config::duration")]
+    pub idle: TimeDelta,
+    /// Reports that no new object has arrived for so long; default: never.
+    #[serde(with = "crate::config::optional_duration")]
+    pub canary: Option<TimeDelta>,
+    /// How long a follower that works may be silent before another one takes over; default 1 minute.
+    #[serde(with = "crate::config::duration")]
+    pub lease: TimeDelta,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            width: TimeDelta::hours(1),
+            publish_every: TimeDelta::seconds(30),
+            list_every: TimeDelta::minutes(5),
+            reconcile_every: TimeDelta::minutes(15),
+            horizon: TimeDelta::days(2),
+            idle: TimeDelta::minutes(30),
+            canary: None,
+            lease: TimeDelta::minutes(1),
+        }
+    }
+}
+
+/// Shows what happens. Called at once, so it must not wait.
+pub type Tell = Arc<dyn Fn(&Event) + Send + Sync>;
+
+/// Follows a source.
+pub struct Follower {
+    builder: Builder,
+    options: Options,
+    tell: Tell,
+    arrivals: Option<Arc<dyn Arrivals>>,
+    deliveries: Option<Arc<Deliveries>>,
+    status: Arc<Status>,
+    report: Arc<Report>,
+    place: Place,
+}
+
+/// Notifications that are held at once.
+const TOLD_MAX: usize = 10_000;
+
+impl Follower {
+    /// Follows the source of `builder`; what happens is shown by `tell`.
+    ///
+    /// # Errors
+    /// `Invalid` if the width does not fit into days, or the horizon is too short for it.
+    pub fn new(builder: Builder, options: Options, tell: Tell) -> Result<Follower> {
+        let epoch = Timestamp::UNIX_EPOCH;
+        split(&Window::new(epoch, epoch + TimeDelta::days(1))?, options.width).map(drop)?;
+        if options.horizon < options.width * 2 + builder.options.lateness {
+            return Err(Error::invalid("follow.horizon is shorter than two windows and digest.lateness")
+                .with_hint("give it a day or more"));
+        }
+        let place = Place::new(builder.clock.now());
+        let (status, report) = (Arc::default(), Report::new());
+        Ok(Follower { builder, options, tell, arrivals: None, deliveries: None, status, report, place })
+    }
+
+    /// Is told of objects by `arrivals`, and lists the source less often.
+    pub fn with_arrivals(self, arrivals: Arc<dyn Arrivals>) -> Follower {
+        Follower { arrivals: Some(arrivals), ..self }
+    }
+
+    /// Hands what windows call for to `sink`: that of every window within the horizon that is final, and of which nothing
+    /// was handed over before.
+    pub fn with_sink(self, sink: Arc<dyn Sink>) -> Follower {
+        let deliveries = Deliveries::new(&self.builder.catalog, sink, self.tell.clone(), self.status.clone());
+        Follower { deliveries: Some(Arc::new(deliveries)), ..self }
+    }
+
+    /// Goes by another clock from now on.
+    pub fn set_clock(&mut self, clock: Clock) {
+        self.builder.clock = clock;
+    }
+
+    /// How it is doing.
+    pub fn status(&self) -> Arc<Status> {
+        self.status.clone()
+    }
+
+    /// Tries once to deliver everything that waits; returns how many windows are left.
+    pub async fn settle(&self) -> usize {
+        match &self.deliveries {
+            Some(deliveries) => deliveries.settle().await,
+            None => 0,
+        }
+    }
+
+    /// Takes what is there, publishes, delivers, and ends. Where another follower works, it does nothing and returns
+    /// `None`.
+    ///
+    /// # Errors
+    /// As [`Follower::round`].
+    pub async fn run_once(&mut self, stop: &CancellationToken) -> Result<Option<Round>> {
+        let lease = self.lease();
+        if !lease.hold().await? {
+            return Ok(None);
+        }
+        let done = CancellationToken::new();
+        let work = async {
+            let flag = AtomicBool::new(false);
+            let round = set_when_stopped(&flag, stop, self.round(Vec::new(), &flag)).await;
+            self.settle().await;
+            done.cancel();
+            round
+        };
+        let (round, ()) = tokio::join!(work, lease.keep(&done));
+        release(&lease).await;
+        round.map(Some)
+    }
+
+    /// Follows until `stop`; a round that is under way is finished. While another follower works, it stands by.
+    ///
+    /// # Errors
+    /// What the first round met, unless it is the kind of thing that passes.
+    pub async fn run(&mut self, stop: &CancellationToken) -> Result<()> {
+        let (lease, done) = (self.lease(), CancellationToken::new());
+        if let Err(error) = lease.hold().await {
+            if !passes(&error) {
+                return Err(error);
+            }
+            (self.tell)(&Event::Interrupted { reason: error.copy().to_string() });
+        }
+        let deliveries = self.deliveries.clone();
+        let deliver = async {
+            if let Some(deliveries) = deliveries {
+                deliveries.run(&done).await;
+            }
+        };
+        let work = async {
+            let ended = self.rounds(&lease, stop).await;
+            done.cancel();
+            ended
+        };
+        let (ended, (), ()) = tokio::join!(work, lease.keep(&done), deliver);
+        release(&lease).await;
+        ended
+    }
+
+    async fn rounds(&mut self, lease: &Lease, stop: &CancellationToken) -> Result<()> {
+        let mut leads = None;
+        let mut told = Vec::new();
+        while !stop.is_cancelled() {
+            let is_held = lease.is_held();
+            if leads != Some(is_held) {
+                leads = Some(is_held);
+                self.lead(is_held);
+            }
+            if !is_held {
+                told.clear();
+                let _ = stop.run_until_cancelled(lease.held()).await;
+                continue;
+            }
+            let next = Instant::now() + self.options.publish_every.to_std().unwrap_or_default();
+            let is_first = self.status.facts().rounds == 0;
+            let flag = AtomicBool::new(false);
+            match set_when_stopped(&flag, stop, self.round(std::mem::take(&mut told), &flag)).await {
+                Ok(_) => {}
+                Err(error) if is_first && !passes(&error) => return Err(error),
+                Err(error) => (self.tell)(&Event::Interrupted { reason: error.copy().to_string() }),
+            }
+            let _ = stop.run_until_cancelled(self.wait(next, &mut told)).await;
+        }
+        Ok(())
+    }
+
+    /// Begins to work, or ends. Others may have worked meanwhile, so everything is looked at anew.
+    fn lead(&mut self, leads: bool) {
+        self.place = Place::new(self.builder.clock.now());
+        self.status.update(|facts| facts.leads = leads);
+        (self.tell)(&Event::Leads { leads });
+    }
+
+    /// Gathers what it is told until the next round.
+    async fn wait(&self, next: Instant, told: &mut Vec<Arrival>) {
+        let wait = tokio::time::sleep_until(next);
+        let Some(arrivals) = &self.arrivals else { return wait.await };
+        tokio::pin!(wait);
+        loop {
+            tokio::select! {
+                () = &mut wait => return,
+                new = arrivals.next(), if told.len() < TOLD_MAX => told.extend(new),
+            }
+        }
+    }
+
+    fn lease(&self) -> Lease {
+        // Windows of another width are other work.
+        let id = format!("{}s", self.options.width.num_seconds());
+        Lease::new(&self.builder.catalog, id, self.options.lease, self.builder.clock)
+    }
+}
+
+/// Sets `flag` once `stop` is cancelled while `work` is under way.
+async fn set_when_stopped<T>(flag: &AtomicBool, stop: &CancellationToken, work: impl Future<Output = T>) -> T {
+    let watch = async {
+        stop.cancelled().await;
+        flag.store(true, Ordering::Relaxed);
+        std::future::pending().await
+    };
+    tokio::select! {
+        ended = work => ended,
+        never = watch => never,
+    }
+}
+
+/// Whether an error is of a kind that passes by itself.
+fn passes(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Internal)
+}
+
+async fn release(lease: &Lease) {
+    if let Err(error) = lease.release().await {
+        tracing::warn!(error = error.copy().to_string(), "the lease of the follower runs out by itself");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server follows in a task of its own.
+    #[test]
+    fn following_may_be_spawned() {
+        fn is_send<T: Send>(_: impl Fn(&'static mut Follower, &'static CancellationToken) -> T) {}
+        is_send(|follower, stop| follower.run(stop));
+    }
+}

@@ -1,0 +1,156 @@
+//! Where a follower is: what it looks at next, and which windows it leaves alone for a while. Everything here can be lost:
+//! a follower that begins looks at everything.
+
+use super::Options;
+use crate::clock::Timestamp;
+use crate::window::Window;
+use chrono::TimeDelta;
+use std::collections::BTreeMap;
+
+/// What a round lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// All times within the horizon.
+    Horizon,
+    /// Those that open windows reach.
+    Recent,
+}
+
+/// The longest pause before a window that fails is tried again.
+const PAUSE_MAX: TimeDelta = TimeDelta::minutes(15);
+/// How often times beyond the horizon are looked at.
+pub(super) const BEYOND_EVERY: TimeDelta = TimeDelta::days(1);
+
+#[derive(Debug)]
+pub(super) struct Place {
+    /// No window that begins before this changes by itself any more.
+    pub(super) open_from: Timestamp,
+    horizon_due: Timestamp,
+    list_due: Timestamp,
+    pub(super) beyond_due: Timestamp,
+    /// When windows that failed are tried again, and how often they have failed.
+    failures: BTreeMap<Window, (Timestamp, i32)>,
+    /// When a new object was last seen, and whether it was reported that none comes.
+    news: (Timestamp, bool),
+}
+
+impl Place {
+    pub(super) fn new(now: Timestamp) -> Place {
+        let due = Timestamp::MIN_UTC;
+        let news = (now, false);
+        Place { open_from: now, horizon_due: due, list_due: due, beyond_due: due, failures: BTreeMap::new(), news }
+    }
+
+    /// What to list now, if anything: a follower that is told of objects lists seldom.
+    pub(super) fn look(&self, now: Timestamp, is_told: bool) -> Option<Look> {
+        match now >= self.horizon_due {
+            true => Some(Look::Horizon),
+            false => (!is_told || now >= self.list_due).then_some(Look::Recent),
+        }
+    }
+
+    /// A listing is done, and what came of it published; it began at `now`.
+    pub(super) fn looked(&mut self, look: Look, now: Timestamp, options: &Options) {
+        if look == Look::Horizon {
+            self.horizon_due = now + options.reconcile_every;
+        }
+        self.list_due = now + options.list_every;
+    }
+
+    /// Lets the next round list the source.
+    pub(super) fn list_next(&mut self) {
+        self.list_due = Timestamp::MIN_UTC;
+    }
+
+    /// Whether a window failed a short while ago.
+    pub(super) fn is_paused(&self, window: &Window, now: Timestamp) -> bool {
+        self.failures.get(window).is_some_and(|(until, _)| now < *until)
+    }
+
+    /// Takes note of how the building of a window ended; the pause doubles from one round to [`PAUSE_MAX`].
+    pub(super) fn ended(&mut self, window: Window, is_built: bool, now: Timestamp, options: &Options) {
+        if is_built {
+            self.failures.remove(&window);
+            return;
+        }
+        let (until, failures) = self.failures.entry(window).or_insert((now, 0));
+        let pause = options.publish_every.checked_mul(1 << *failures).map_or(PAUSE_MAX, |pause| pause.min(PAUSE_MAX));
+        (*until, *failures) = (now + pause, (*failures + 1).min(12));
+    }
+
+    /// Windows that failed at the last try.
+    pub(super) fn failed(&self) -> u64 {
+        self.failures.len() as u64
+    }
+
+    /// Forgets what was of windows before an instant.
+    pub(super) fn forget(&mut self, before: Timestamp) {
+        self.failures.retain(|window, _| window.start() >= before);
+    }
+
+    /// Takes note that there was a new object, or none. Returns since when there is none, once, if that is too long.
+    pub(super) fn news(&mut self, is_new: bool, now: Timestamp, canary: Option<TimeDelta>) -> Option<Timestamp> {
+        if is_new {
+            self.news = (now, false);
+        }
+        let (since, is_told) = &mut self.news;
+        let is_due = !*is_told && canary.is_some_and(|canary| now - *since >= canary);
+        *is_told |= is_due;
+        is_due.then_some(*since)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn minute(minute: i64) -> Timestamp {
+        chrono::DateTime::from_timestamp(minute * 60, 0).unwrap()
+    }
+
+    #[test]
+    fn the_horizon_is_looked_at_first_and_then_now_and_again() {
+        let (mut place, options) = (Place::new(minute(0)), Options::default());
+        assert_eq!(place.look(minute(0), true), Some(Look::Horizon));
+        place.looked(Look::Horizon, minute(0), &options);
+        assert_eq!(place.look(minute(1), false), Some(Look::Recent));
+        assert_eq!(place.look(minute(4), true), None);
+        assert_eq!(place.look(minute(5), true), Some(Look::Recent));
+        place.looked(Look::Recent, minute(5), &options);
+        assert_eq!(place.look(minute(9), true), None);
+        place.list_next();
+        assert_eq!(place.look(minute(9), true), Some(Look::Recent));
+        assert_eq!(place.look(minute(15), true), Some(Look::Horizon));
+    }
+
+    #[test]
+    fn a_window_that_fails_is_left_alone_for_longer_and_longer() {
+        let (mut place, options) = (Place::new(minute(0)), Options::default());
+        let window = Window::new(minute(0), minute(60)).unwrap();
+        let mut now = minute(60);
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            place.ended(window, false, now, &options);
+            let began = now;
+            while place.is_paused(&window, now) {
+                now += TimeDelta::seconds(30);
+            }
+            pauses.push((now - began).num_seconds());
+        }
+        assert_eq!(pauses, [30, 60, 120, 240, 480, 900, 900, 900]);
+        place.ended(window, true, now, &options);
+        assert!(!place.is_paused(&window, now) && place.failed() == 0);
+    }
+
+    #[test]
+    fn a_silence_is_reported_once() {
+        let mut place = Place::new(minute(0));
+        let canary = Some(TimeDelta::minutes(10));
+        assert_eq!(place.news(false, minute(9), canary), None);
+        assert_eq!(place.news(false, minute(10), canary), Some(minute(0)));
+        assert_eq!(place.news(false, minute(30), canary), None);
+        assert_eq!(place.news(true, minute(31), canary), None);
+        assert_eq!(place.news(false, minute(41), canary), Some(minute(31)));
+        assert_eq!(place.news(false, minute(500), None), None);
+    }
+}

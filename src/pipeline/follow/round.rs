@@ -1,0 +1,365 @@
+//! One round: what is new, the versions made of it, and what is told of them.
+
+use super::Follower;
+use super::arrivals::Arrival;
+use super::event::Event;
+use super::place::{BEYOND_EVERY, Look};
+use crate::catalog::{Manifest, State};
+use crate::clock::Timestamp;
+use crate::digest::{Built, Ended, Objects, Target, is_open};
+use crate::error::{ErrorKind, Result};
+use crate::pipeline::survey::{Found, survey};
+use crate::source::Object;
+use crate::window::{FILE_TIME_EARLY, Watermark, Window, split};
+use chrono::TimeDelta;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use tokio::sync::mpsc;
+
+/// Windows whose end may wait to be told.
+const ENDED_WAITING: usize = 16;
+
+/// What came of a round.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Round {
+    /// Versions that it published.
+    pub published: u64,
+    /// Windows that could not be built, or wait because they failed a short while ago.
+    pub failed: u64,
+    /// Windows that were not begun because it was told to stop.
+    pub left: u64,
+}
+
+impl Round {
+    fn add(&mut self, other: Round) {
+        self.published += other.published;
+        self.failed += other.failed;
+        self.left += other.left;
+    }
+}
+
+/// What came of looking at some windows.
+#[derive(Debug, Default)]
+struct Pass {
+    round: Round,
+    /// Windows that were to be built and are not.
+    undone: BTreeSet<Window>,
+    /// Windows that may still change by themselves.
+    unsettled: BTreeSet<Window>,
+    /// Whether a window that was published before has new objects.
+    has_news: bool,
+}
+
+impl Follower {
+    /// One round: lists what is due, takes up what is new, and what `told` tells of, and publishes. What is told is
+    /// acknowledged once it is in published digests. Once `stop` is set no further window is begun.
+    ///
+    /// It may be dropped at any time; the follower must then be dropped, too.
+    ///
+    /// # Errors
+    /// What the source says if it cannot be listed, and what the store says. Windows that fail are no error: they are
+    /// told, and tried again.
+    pub async fn round(&mut self, told: Vec<Arrival>, stop: &AtomicBool) -> Result<Round> {
+        let now = self.builder.clock.now();
+        let mut round = Round::default();
+        if let Some(look) = self.place.look(now, self.arrivals.is_some()) {
+            round.add(self.look(look, now, stop).await?);
+            if look == Look::Horizon && now >= self.place.beyond_due {
+                round.add(self.look_beyond(now, stop).await?);
+            }
+        }
+        if !told.is_empty() {
+            round.add(self.take(told, now, stop).await?);
+        }
+        let failed = self.place.failed();
+        self.status.update(|facts| {
+            facts.rounds += 1;
+            facts.failed_windows = failed;
+        });
+        self.status.read(&self.report.figures(), self.builder.clock.now());
+        Ok(round)
+    }
+
+    /// Lists the times of a look and brings their windows up to date.
+    async fn look(&mut self, look: Look, now: Timestamp, stop: &AtomicBool) -> Result<Round> {
+        let horizon = self.horizon(now);
+        let mut watermark = Watermark::new(self.options.idle);
+        let (windows, objects) = match look {
+            Look::Horizon => (self.windows(horizon, now)?, Objects::Source),
+            Look::Recent => {
+                let windows = self.windows(self.place.open_from.max(horizon), now)?;
+                let targets: Vec<Target> = windows.iter().copied().map(Target::new).collect();
+                let times = self.builder.file_times(&targets);
+                let start = times.first().map_or(now, |first| first.start).min(now - self.options.idle);
+                let stop = times.last().map_or(now, |last| last.end);
+                let listing = self.builder.list_times(start..stop, &self.report).await?;
+                let objects: Arc<[Arc<Object>]> = listing.objects.into_iter().map(Arc::new).collect();
+                for name in objects.iter().map(|object| &object.name) {
+                    watermark.observe(&name.flow_log_path(), name.file_time);
+                }
+                (windows, Objects::Listed(objects))
+            }
+        };
+        let pass = self.pass(&windows, &objects, Some(&mut watermark), stop).await?;
+        let newest = watermark.newest().map(|newest| newest.min(now));
+        let has_news = pass.has_news || newest > self.status.facts().newest_object;
+        self.status.update(|facts| {
+            facts.open_windows = pass.unsettled.len() as u64;
+            facts.newest_object = newest.max(facts.newest_object);
+            facts.watermark = Some(watermark.at(now));
+        });
+        self.place.open_from = pass.unsettled.first().map_or(now, |first| first.start());
+        self.canary(has_news, now);
+        // What was left is looked at again as soon as may be.
+        if pass.round.left == 0 {
+            self.place.looked(look, now, &self.options);
+        }
+        self.place.forget(horizon);
+        if let Some(deliveries) = &self.deliveries {
+            deliveries.forget(horizon);
+        }
+        Ok(pass.round)
+    }
+
+    /// Looks at as long a time before the horizon as there is behind it: reports the objects that are too late, and closes
+    /// windows that were left open.
+    async fn look_beyond(&mut self, now: Timestamp, stop: &AtomicBool) -> Result<Round> {
+        let (from, to) = (self.horizon(now - self.options.horizon), self.horizon(now));
+        let mut targets = self.targets(&self.windows(from, to)?).await?;
+        targets.retain(|target| target.window.start() < to && target.before.is_some());
+        let found = survey(&self.builder, targets, &Objects::Source, &self.report, |_, _| {}).await?;
+        let mut open = Vec::new();
+        for Found { target, unknown, .. } in found {
+            if target.before.as_ref().is_some_and(|before| before.state == State::Provisional) {
+                open.push(target);
+            } else if unknown > 0 {
+                self.tell_late(&target.window, unknown);
+            }
+        }
+        let pass = self.build(open, &Objects::Source, &BTreeMap::new(), stop).await?;
+        self.place.beyond_due = now + BEYOND_EVERY;
+        Ok(pass.0)
+    }
+
+    /// Takes up the objects that it is told of, and acknowledges them.
+    async fn take(&mut self, told: Vec<Arrival>, now: Timestamp, stop: &AtomicBool) -> Result<Round> {
+        let mut objects: Vec<Arc<Object>> =
+            told.iter().flat_map(|arrival| &arrival.objects).cloned().map(Arc::new).collect();
+        objects.sort_by(|a, b| (a.name.file_time, &a.location).cmp(&(b.name.file_time, &b.location)));
+        objects.dedup_by(|a, b| a.location == b.location);
+        let times: BTreeSet<Timestamp> = objects.iter().map(|object| object.name.file_time).collect();
+        let mut windows = self.windows(self.horizon(now), now)?;
+        let first = windows.first().map_or(now, |first| self.builder.reach(first).start);
+        let mut late = BTreeMap::<Window, u64>::new();
+        for object in objects.iter().filter(|object| object.name.file_time < first) {
+            *late.entry(self.window_of(object.name.file_time)?).or_default() += 1;
+        }
+        late.iter().for_each(|(window, objects)| self.tell_late(window, *objects));
+        windows.retain(|window| times.range(self.builder.reach(window)).next().is_some());
+        let pass = self.pass(&windows, &Objects::Told(objects.into()), None, stop).await?;
+        let newest = times.last().map(|newest| (*newest).min(now));
+        self.status.update(|facts| facts.newest_object = newest.max(facts.newest_object));
+        if let Some(first) = pass.unsettled.first() {
+            self.place.open_from = self.place.open_from.min(first.start());
+        }
+        if !pass.undone.is_empty() {
+            self.place.list_next();
+        }
+        self.canary(pass.has_news, now);
+        for Arrival { objects, receipt } in told {
+            let is_undone = |object: &Object| {
+                pass.undone.iter().any(|window| self.builder.reach(window).contains(&object.name.file_time))
+            };
+            if !objects.iter().any(is_undone) {
+                receipt.acknowledge();
+            }
+        }
+        Ok(pass.round)
+    }
+
+    /// Brings windows up to date with `objects`. Closes those that the watermark has passed; without one, none.
+    async fn pass(
+        &mut self,
+        windows: &[Window],
+        objects: &Objects,
+        mut watermark: Option<&mut Watermark>,
+        stop: &AtomicBool,
+    ) -> Result<Pass> {
+        let now = self.builder.clock.now();
+        let candidates = self.targets(windows).await?;
+        let found = survey(&self.builder, candidates, objects, &self.report, |object, _| {
+            if let Some(watermark) = &mut watermark {
+                watermark.observe(&object.name.flow_log_path(), object.name.file_time);
+            }
+        });
+        let found = found.await?;
+        let reached = watermark.map(|watermark| watermark.at(now));
+        let options = self.builder.options.clone();
+        let has_passed = |window: &Window| {
+            let closes = window.stop() + options.lateness;
+            !is_open(window, &options, now) && reached.is_some_and(|reached| reached >= closes)
+        };
+        let mut pass = Pass::default();
+        let (mut targets, mut late, mut states) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        for Found { mut target, unknown, is_replaced, .. } in found {
+            let window = target.window;
+            let state = target.before.as_ref().map(|before| before.state);
+            pass.has_news |= state.is_some() && unknown > 0;
+            if let Some(before) = target.before.as_ref().filter(|before| before.state == State::Final) {
+                self.deliver(before);
+            }
+            // A window of which there is nothing settles as it is.
+            states.insert(window, state.or((unknown == 0 && has_passed(&window)).then_some(State::Final)));
+            let closes = state == Some(State::Provisional) && has_passed(&window);
+            if unknown == 0 && !is_replaced && !closes {
+                continue;
+            }
+            pass.undone.insert(window);
+            if self.place.is_paused(&window, now) {
+                pass.round.failed += 1;
+                continue;
+            }
+            if state == Some(State::Final) {
+                late.insert(window, unknown);
+            }
+            target.force = is_replaced;
+            target.hold = state != Some(State::Final) && !has_passed(&window);
+            targets.push(target);
+        }
+        // What was replaced is built from all objects, not only from those that are given.
+        let objects = if targets.iter().any(|target| target.force) { &Objects::Source } else { objects };
+        let (round, built) = self.build(targets, objects, &late, stop).await?;
+        pass.round.add(round);
+        pass.undone.retain(|window| !built.contains_key(window));
+        states.extend(built.into_iter().map(|(window, state)| (window, Some(state))));
+        let is_unsettled =
+            |(window, state): &(Window, Option<State>)| *state != Some(State::Final) || pass.undone.contains(window);
+        pass.unsettled = states.into_iter().filter(is_unsettled).map(|(window, _)| window).collect();
+        Ok(pass)
+    }
+
+    /// Builds `targets` and tells what comes of them: returns the states of those that are built. `late` says how many
+    /// objects of each are late.
+    async fn build(
+        &mut self,
+        targets: Vec<Target>,
+        objects: &Objects,
+        late: &BTreeMap<Window, u64>,
+        stop: &AtomicBool,
+    ) -> Result<(Round, BTreeMap<Window, State>)> {
+        let (mut round, mut states) = (Round { left: targets.len() as u64, ..Round::default() }, BTreeMap::new());
+        if targets.is_empty() {
+            return Ok((round, states));
+        }
+        let (sender, mut receiver) = mpsc::channel::<Ended>(ENDED_WAITING);
+        let (builder, report) = (self.builder.clone(), self.report.clone());
+        let listen = async {
+            while let Some(Ended { window, result }) = receiver.recv().await {
+                round.left -= 1;
+                match self.ended(window, result, late.get(&window).copied().unwrap_or_default()) {
+                    Some((state, is_new)) => {
+                        round.published += u64::from(is_new);
+                        states.insert(window, state);
+                    }
+                    None => round.failed += 1,
+                }
+            }
+        };
+        let (read, ()) = tokio::join!(builder.build_range(targets, objects, stop, &report, sender), listen);
+        read.map(|()| (round, states))
+    }
+
+    /// Takes note of how the building of a window ended; returns its state and whether it was published just now.
+    fn ended(&mut self, window: Window, result: Result<Built>, late: u64) -> Option<(State, bool)> {
+        let now = self.builder.clock.now();
+        let result = match result {
+            // Its objects were deleted since they were listed: there is nothing to build.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            result => result.map(Some),
+        };
+        self.place.ended(window, result.is_ok(), now, &self.options);
+        match result {
+            Ok(Some(Built { manifest, is_new })) => {
+                let state = manifest.state;
+                if state == State::Final {
+                    self.deliver(&manifest);
+                }
+                self.status.update(|facts| {
+                    facts.published += u64::from(is_new);
+                    facts.late_objects += late;
+                });
+                self.status.read(&self.report.figures(), now);
+                if is_new {
+                    (self.tell)(&Event::Published { manifest: Box::new(manifest) });
+                }
+                Some((state, is_new))
+            }
+            Ok(None) => Some((State::Provisional, false)),
+            Err(error) => {
+                let (start, stop) = (window.start(), window.stop());
+                (self.tell)(&Event::Failed { start, stop, reason: error.copy().to_string() });
+                None
+            }
+        }
+    }
+
+    /// Sees to it that a final digest is delivered.
+    fn deliver(&self, manifest: &Manifest) {
+        if let (Some(deliveries), Ok(window)) = (&self.deliveries, manifest.window()) {
+            deliveries.add(window, manifest.version);
+        }
+    }
+
+    fn tell_late(&self, window: &Window, objects: u64) {
+        self.status.update(|facts| facts.late_objects += objects);
+        self.notice(Event::Late { start: window.start(), stop: window.stop(), objects });
+    }
+
+    fn canary(&mut self, has_news: bool, now: Timestamp) {
+        if let Some(since) = self.place.news(has_news, now, self.options.canary) {
+            self.notice(Event::Canary { since });
+        }
+    }
+
+    fn notice(&self, event: Event) {
+        (self.tell)(&event);
+        if let Some(deliveries) = &self.deliveries {
+            deliveries.notice(event);
+        }
+    }
+
+    /// The first instant of which windows are followed at `now`: all objects of theirs are within the horizon.
+    fn horizon(&self, now: Timestamp) -> Timestamp {
+        let first = now - self.options.horizon + FILE_TIME_EARLY;
+        first - TimeDelta::seconds(first.timestamp().rem_euclid(60)) + TimeDelta::minutes(1)
+    }
+
+    /// The window that contains `instant`.
+    fn window_of(&self, instant: Timestamp) -> Result<Window> {
+        let width = self.options.width.num_seconds();
+        let start = instant - TimeDelta::seconds(instant.timestamp().rem_euclid(width));
+        Window::new(start, start + self.options.width)
+    }
+
+    /// The windows that begin at `from` or later, and not after `to`.
+    fn windows(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Window>> {
+        let stop = self.window_of(to)?.stop();
+        match from < stop {
+            true => Ok(split(&Window::new(from, stop)?, self.options.width)?.collect()),
+            false => Ok(Vec::new()),
+        }
+    }
+
+    /// What is published of windows, given in order.
+    async fn targets(&self, windows: &[Window]) -> Result<Vec<Target>> {
+        let (Some(first), Some(last)) = (windows.first(), windows.last()) else { return Ok(Vec::new()) };
+        let manifests = self.builder.catalog.list_within(&Window::new(first.start(), last.stop())?).await?;
+        let mut published = BTreeMap::new();
+        for manifest in manifests {
+            published.insert(manifest.window()?, manifest);
+        }
+        let target = |window: &Window| Target { before: published.remove(window), ..Target::new(*window) };
+        Ok(windows.iter().map(target).collect())
+    }
+}
