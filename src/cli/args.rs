@@ -143,6 +143,8 @@ pub enum Command {
     },
     /// Build and publish every window of a range; what is published already is left as it is.
     Backfill(BackfillArgs),
+    /// Keep digests up to date as objects arrive.
+    Follow(FollowArgs),
     /// Merge published digests to wider ones, reading no flow log.
     Compact {
         /// First instant of the range.
@@ -323,6 +325,17 @@ pub struct BackfillArgs {
     /// Windows that are written at once, while the next ones are read.
     #[arg(long, value_name = "N")]
     pub jobs: Option<usize>,
+}
+
+/// `follow ...`.
+#[derive(Debug, ClapArgs)]
+pub struct FollowArgs {
+    /// Take what is there and end, as for cron.
+    #[arg(long)]
+    pub once: bool,
+    /// Width of the windows [default: follow.width, 1h]
+    #[arg(long)]
+    pub width: Option<String>,
 }
 
 /// `diff ...`.

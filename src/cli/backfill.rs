@@ -4,6 +4,7 @@ use super::args::BackfillArgs;
 use super::failure;
 use super::progress::Meter;
 use super::setup::Setup;
+use super::signals::{INTERRUPTED, stop_on_signals};
 use crate::config::LogFormat;
 use crate::diff::printable;
 use crate::digest::Builder;
@@ -15,18 +16,16 @@ use chrono::{DurationRound, TimeDelta};
 use indicatif::{HumanBytes, HumanCount, HumanDuration};
 use serde_json::json;
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// What shells report for a program that Ctrl-C ended.
-const INTERRUPTED: u8 = 130;
+const FINISHING: &str = "finishing the windows under way; Ctrl-C again drops them";
 /// Stored bytes that one thread folds in a second: 149 MB of gzip took 6.5 CPU seconds (benches/README.md).
 const BYTES_PER_SECOND: u64 = 20_000_000;
 
 /// Runs `backfill`; returns the exit code.
 pub(super) async fn run(setup: &Setup, args: BackfillArgs) -> Result<u8> {
-    let stop = stop_on_signals();
+    let stop = stop_on_signals(FINISHING);
     let range = range(setup, &args.from, &args.to)?;
     let options = Options { width: parse_duration(&args.width)?, force: args.force, only_late: args.only_late };
     let roll_up = args.roll_up.as_deref().map(parse_duration).transpose()?;
@@ -80,7 +79,7 @@ pub(super) async fn run(setup: &Setup, args: BackfillArgs) -> Result<u8> {
 
 /// Runs `compact`; returns the exit code.
 pub(super) async fn compact(setup: &Setup, from: &str, to: &str, width: &str) -> Result<u8> {
-    let stop = stop_on_signals();
+    let stop = stop_on_signals(FINISHING);
     let range = range(setup, from, to)?;
     let builder = setup.merger()?;
     setup.check_store(&builder.catalog).await?;
@@ -123,52 +122,6 @@ fn range(setup: &Setup, from: &str, to: &str) -> Result<Window> {
             .map_err(|error| Error::invalid(format!("{text:?} is out of range")).with_source(error))
     };
     Window::new(minute(from)?, minute(to)?)
-}
-
-/// Set by the first Ctrl-C or SIGTERM; the second ends the process.
-fn stop_on_signals() -> Arc<AtomicBool> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let stopping = stop.clone();
-    tokio::spawn(async move {
-        let mut terminate = Terminate::new();
-        loop {
-            terminate.or_ctrl_c().await;
-            if stopping.swap(true, Ordering::Relaxed) {
-                std::process::exit(INTERRUPTED.into());
-            }
-            eprintln!("finishing the windows under way; Ctrl-C again drops them");
-        }
-    });
-    stop
-}
-
-/// SIGTERM, where there is such a thing.
-struct Terminate {
-    #[cfg(unix)]
-    signal: Option<tokio::signal::unix::Signal>,
-}
-
-impl Terminate {
-    fn new() -> Terminate {
-        Terminate {
-            #[cfg(unix)]
-            signal: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok(),
-        }
-    }
-
-    async fn or_ctrl_c(&mut self) {
-        #[cfg(unix)]
-        if let Some(signal) = &mut self.signal {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = signal.recv() => {}
-            }
-            return;
-        }
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
 }
 
 /// The plan in words.

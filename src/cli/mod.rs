@@ -7,6 +7,7 @@ mod demo;
 mod estimate;
 mod explain;
 mod failure;
+mod follow;
 mod iam_policy;
 mod progress;
 mod prompt;
@@ -15,6 +16,7 @@ mod runtime;
 mod scripts;
 mod serve;
 mod setup;
+mod signals;
 mod token;
 
 pub use args::Args;
@@ -52,7 +54,10 @@ pub fn run(args: Args, environment: &BTreeMap<String, String>) -> Result<u8> {
     }
     // These look after Ctrl-C themselves.
     let interactive = (args.is_prompt() && std::io::stdin().is_terminal())
-        || matches!(args.command, Command::Backfill(_) | Command::Compact { .. } | Command::Serve(_));
+        || matches!(
+            args.command,
+            Command::Backfill(_) | Command::Compact { .. } | Command::Follow(_) | Command::Serve(_)
+        );
     let setup = Setup::new(&args, environment)?;
     runtime::run_to_end(setup.config().session.threads, interactive, async {
         let ended = dispatch(&setup, args.command).await;
@@ -114,6 +119,7 @@ async fn dispatch(setup: &Setup, command: Command) -> Result<u8> {
             }
         }
         Command::Backfill(backfill) => return backfill::run(setup, backfill).await,
+        Command::Follow(follow) => return follow::run(setup, follow).await,
         Command::Compact { from, to, width } => return backfill::compact(setup, &from, &to, &width).await,
         Command::Retain { hours, days, rolled_up, apply } => {
             let kept = |text: Option<String>| text.as_deref().map(parse_duration).transpose();

@@ -28,6 +28,12 @@ pub(super) struct Meter {
 impl Meter {
     /// Shows the progress of `report`, or nothing: `Auto` shows it on a terminal alone. Must be called in a runtime.
     pub(super) fn start(report: &Arc<Report>, when: When) -> Meter {
+        let report = report.clone();
+        Meter::show(when, move |elapsed| describe(&report.progress, elapsed))
+    }
+
+    /// Likewise what `describe` says after some time.
+    pub(super) fn show(when: When, describe: impl Fn(Duration) -> String + Send + 'static) -> Meter {
         let terminal = std::io::stderr().is_terminal();
         let bar = ProgressBar::no_length();
         if when == When::Never || (when == When::Auto && !terminal) {
@@ -36,13 +42,13 @@ impl Meter {
         if let Ok(style) = ProgressStyle::with_template("{wide_msg}") {
             bar.set_style(style);
         }
-        let (report, shown) = (report.clone(), bar.clone());
+        let shown = bar.clone();
         let task = tokio::spawn(async move {
             let begun = Instant::now();
             let interval = if terminal { REDRAW_INTERVAL } else { LINE_INTERVAL };
             tokio::time::sleep(if terminal { DELAY } else { LINE_INTERVAL }).await;
             loop {
-                let line = describe(&report.progress, begun.elapsed());
+                let line = describe(begun.elapsed());
                 match terminal {
                     true => shown.set_message(line),
                     false => eprintln!("{line}"),

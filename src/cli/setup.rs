@@ -23,6 +23,7 @@ use std::collections::BTreeMap;
 use std::io::{BufWriter, IsTerminal, Stdout, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How many of the digests that a window was made from are named.
 const ORIGINS_TOLD: usize = 5;
@@ -51,6 +52,7 @@ impl Setup {
             Command::Serve(serve) => (serve.listen.map(|address| address.to_string()), switch(serve.insecure)),
             _ => (None, None),
         };
+        let width = if let Command::Follow(follow) = &args.command { follow.width.clone() } else { None };
         let flags: Vec<Flag> = [
             ("source.url", "--source", global.source.clone()),
             ("store.url", "--store", global.store.clone()),
@@ -63,6 +65,7 @@ impl Setup {
             ("store.single_writer", "--single-writer", switch(global.single_writer)),
             ("serve.listen", "--listen", listen),
             ("serve.insecure", "--insecure", insecure),
+            ("follow.width", "--width", width),
             ("aws.profile", "--profile", global.aws.profile.clone()),
             ("aws.region", "--region", global.aws.region.clone()),
             ("aws.endpoint_url", "--endpoint-url", global.aws.endpoint_url.clone()),
@@ -299,6 +302,11 @@ impl Setup {
     /// Shows the progress of `report` as `--progress` says.
     pub(super) fn meter(&self, report: &Arc<Report>) -> Meter {
         Meter::start(report, self.progress)
+    }
+
+    /// Likewise whatever `describe` says.
+    pub(super) fn meter_of(&self, describe: impl Fn(Duration) -> String + Send + 'static) -> Meter {
+        Meter::show(self.progress, describe)
     }
 
     /// Whether rows appear on a terminal.

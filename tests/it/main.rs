@@ -8,6 +8,7 @@ mod corpora;
 mod deliver;
 mod diff;
 mod drop_in;
+mod follow;
 mod jobs;
 mod operating;
 mod random;

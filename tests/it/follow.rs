@@ -1,0 +1,362 @@
+//! Following: when windows open, close and change, what is read for it, what is told, and who does it.
+
+use crate::corpora::builder;
+use assert_cmd::cargo::CommandCargoExt;
+use async_trait::async_trait;
+use chrono::TimeDelta;
+use flowdiff::catalog::{Manifest, State};
+use flowdiff::clock::{Clock, Timestamp};
+use flowdiff::pipeline::follow::{Arrival, Arrivals, Event, Follower, Options, Receipt, Sink};
+use flowdiff::pipeline::{self, backfill, plan};
+use flowdiff::scan::Report;
+use flowdiff::source::Selection;
+use flowdiff::window::Window;
+use flowdiff::{Error, ErrorKind, Result};
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+const HEADER: &str = "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status";
+static GO_ON: AtomicBool = AtomicBool::new(false);
+
+/// A source and a store in a folder, and the events of whoever follows.
+struct Site {
+    folder: tempfile::TempDir,
+    events: Arc<Mutex<Vec<String>>>,
+}
+
+impl Site {
+    fn new() -> Site {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("logs")).unwrap();
+        Site { folder, events: Arc::default() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes an object of a flow log, with one record that ends a minute after its file time.
+    fn write(&self, flow_log: u8, file_time: &str) {
+        let time: Timestamp = file_time.parse().unwrap();
+        let end = time.timestamp() + 60;
+        let text = format!(
+            "{HEADER}\n2 123456789012 eni-{flow_log} 10.0.0.1 10.0.0.2 40000 443 6 3 300 {end} {end} ACCEPT OK\n"
+        );
+        let folder =
+            self.path("logs").join(format!("AWSLogs/123456789012/vpcflowlogs/us-east-1/{}", time.format("%Y/%m/%d")));
+        std::fs::create_dir_all(&folder).unwrap();
+        let name =
+            format!("123456789012_vpcflowlogs_us-east-1_fl-{flow_log}_{}_0a1b2c3d.log", time.format("%Y%m%dT%H%MZ"));
+        std::fs::write(folder.join(name), text).unwrap();
+    }
+
+    fn follower(&self, now: &str) -> Follower {
+        let mut builder = builder(&self.path("logs"), &self.path("store"));
+        builder.clock = Clock::fixed(now.parse().unwrap());
+        self.follower_of(builder, Options::default())
+    }
+
+    fn follower_of(&self, builder: flowdiff::digest::Builder, options: Options) -> Follower {
+        let events = self.events.clone();
+        let tell = move |event: &Event| events.lock().unwrap().push(brief(event));
+        Follower::new(builder, options, Arc::new(tell)).unwrap()
+    }
+
+    /// What was told since the last time. Windows are published side by side, so it is sorted.
+    fn told(&self) -> Vec<String> {
+        let mut told = std::mem::take(&mut *self.events.lock().unwrap());
+        told.sort();
+        told
+    }
+
+    async fn windows(&self) -> Vec<String> {
+        let manifests = builder(&self.path("logs"), &self.path("store")).catalog.list(None).await.unwrap();
+        manifests.iter().map(described).collect()
+    }
+
+    async fn follow(&self, follower: &mut Follower, now: &str) -> Vec<String> {
+        follower.set_clock(Clock::fixed(now.parse().unwrap()));
+        follower.round(Vec::new(), &GO_ON).await.unwrap();
+        self.told()
+    }
+}
+
+fn described(manifest: &Manifest) -> String {
+    let Manifest { start, version, state, totals, .. } = manifest;
+    format!("{} v{version} {} {}", start.format("%d %H:%M"), state.name(), totals.flows)
+}
+
+fn brief(event: &Event) -> String {
+    match event {
+        Event::Published { manifest } => described(manifest),
+        Event::Closed { manifest } => format!("closed {}", described(manifest)),
+        Event::Amended { manifest, previous } => format!("amended {previous} {}", described(manifest)),
+        Event::Late { start, objects, .. } => format!("late {} {objects}", start.format("%d %H:%M")),
+        Event::Canary { since } => format!("canary {}", since.format("%H:%M")),
+        Event::Failed { start, reason, .. } => format!("failed {} {reason}", start.format("%H:%M")),
+        Event::Undelivered { start, .. } => format!("undelivered {}", start.format("%H:%M")),
+        Event::Delivered { start, version, .. } => format!("delivered {} v{version}", start.format("%H:%M")),
+        Event::Interrupted { reason } => format!("interrupted {reason}"),
+        Event::Leads { leads } => format!("leads {leads}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_is_provisional_until_the_watermark_has_passed_its_lateness() {
+    let site = Site::new();
+    site.write(1, "2026-11-20T12:05:00Z");
+    let mut follower = site.follower("2026-11-20T12:12:00Z");
+    // What is stamped 12:05 may hold late records of eleven o'clock.
+    let told = site.follow(&mut follower, "2026-11-20T12:12:00Z").await;
+    assert_eq!(told, ["20 11:00 v1 provisional 0", "20 12:00 v1 provisional 1"]);
+    assert!(site.follow(&mut follower, "2026-11-20T12:13:00Z").await.is_empty(), "nothing is new");
+    site.write(1, "2026-11-20T12:40:00Z");
+    let told = site.follow(&mut follower, "2026-11-20T12:45:00Z").await;
+    assert_eq!(told, ["20 11:00 v2 final 0", "20 12:00 v2 provisional 2"]);
+    // The clock has passed 13:30, the flow log has not.
+    site.write(1, "2026-11-20T13:25:00Z");
+    let told = site.follow(&mut follower, "2026-11-20T13:35:00Z").await;
+    assert_eq!(told, ["20 12:00 v3 provisional 2", "20 13:00 v1 provisional 1"]);
+    site.write(1, "2026-11-20T13:30:00Z");
+    let told = site.follow(&mut follower, "2026-11-20T13:36:00Z").await;
+    assert_eq!(told, ["20 12:00 v4 final 2", "20 13:00 v2 provisional 2"]);
+    let facts = follower.status().facts();
+    assert_eq!((facts.open_windows, facts.late_objects), (1, 0));
+    assert_eq!(facts.lag("2026-11-20T13:36:00Z".parse().unwrap()), Some(TimeDelta::minutes(6)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_flow_log_holds_a_window_only_until_it_is_idle_and_lowers_its_coverage() {
+    let site = Site::new();
+    for minute in [0, 10, 20] {
+        site.write(2, &format!("2026-11-20T12:{minute:02}:00Z"));
+    }
+    for slot in 0..18 {
+        site.write(1, &format!("2026-11-20T{:02}:{:02}:00Z", 12 + slot / 6, slot % 6 * 10));
+    }
+    // The second one last delivered at 13:05: half an hour later it is idle.
+    site.write(2, "2026-11-20T13:05:00Z");
+    let mut follower = site.follower("2026-11-20T13:34:00Z");
+    site.follow(&mut follower, "2026-11-20T13:34:00Z").await;
+    assert!(site.windows().await[1].starts_with("20 12:00 v1 provisional"), "{:?}", site.windows().await);
+    site.follow(&mut follower, "2026-11-20T13:36:00Z").await;
+    assert!(site.windows().await[1].starts_with("20 12:00 v2 final"), "{:?}", site.windows().await);
+    let manifests = builder(&site.path("logs"), &site.path("store")).catalog.list(None).await.unwrap();
+    assert_eq!(manifests[1].coverage.silent_flow_logs, ["123456789012/us-east-1/fl-2"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn late_objects_make_another_final_version_and_those_beyond_the_horizon_are_reported() {
+    let site = Site::new();
+    for time in ["18T02:40", "18T10:10", "19T12:10", "20T12:10"] {
+        site.write(1, &format!("2026-11-{time}:00Z"));
+    }
+    let backfilled = builder(&site.path("logs"), &site.path("store"));
+    let range = Window::parse("2026-11-18T02:00Z/PT1H", Timestamp::UNIX_EPOCH).unwrap();
+    let options = pipeline::Options { width: TimeDelta::hours(1), force: false, only_late: false };
+    let todo = plan(&backfilled, &range, &options).await.unwrap();
+    backfill(&backfilled, todo, &AtomicBool::new(false), &Report::new(), |_| {}).await.unwrap();
+
+    let mut follower = site.follower("2026-11-20T12:15:00Z");
+    // Two days before is ten past twelve.
+    let told = site.follow(&mut follower, "2026-11-20T12:15:00Z").await;
+    assert_eq!(told[..2], ["19 11:00 v1 final 0", "19 12:00 v1 final 1"]);
+    site.write(2, "2026-11-19T12:20:00Z");
+    site.write(2, "2026-11-18T02:30:00Z");
+    let told = site.follow(&mut follower, "2026-11-20T12:16:00Z").await;
+    assert!(told.is_empty(), "only recent times are listed: {told:?}");
+    let told = site.follow(&mut follower, "2026-11-20T12:31:00Z").await;
+    assert_eq!(told, ["19 11:00 v2 final 0", "19 12:00 v2 final 2"]);
+    assert_eq!(follower.status().facts().late_objects, 2);
+    let told = site.follow(&mut follower, "2026-11-21T12:31:00Z").await;
+    assert!(told.contains(&"late 18 02:00 1".to_owned()), "{told:?}");
+}
+
+/// Takes events down, unless it is told not to.
+#[derive(Debug, Default)]
+struct Notebook {
+    events: Mutex<Vec<String>>,
+    is_away: AtomicBool,
+}
+
+#[async_trait]
+impl Sink for Notebook {
+    async fn deliver(&self, event: &Event) -> Result<()> {
+        if self.is_away.load(Ordering::Relaxed) {
+            return Err(Error::new(ErrorKind::Unavailable, "nobody is there"));
+        }
+        self.events.lock().unwrap().push(brief(event));
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_closed_and_not_delivered_is_delivered_after_a_restart_once() {
+    let site = Site::new();
+    let notebook = Arc::new(Notebook::default());
+    site.write(1, "2026-11-20T10:10:00Z");
+    let start = |now| site.follower(now).with_sink(notebook.clone());
+    let run = async |now| {
+        let mut follower = start(now);
+        follower.round(Vec::new(), &GO_ON).await.unwrap();
+        (follower.settle().await, std::mem::take(&mut *notebook.events.lock().unwrap()))
+    };
+    notebook.is_away.store(true, Ordering::Relaxed);
+    assert_eq!(run("2026-11-20T12:15:00Z").await, (2, Vec::new()));
+    notebook.is_away.store(false, Ordering::Relaxed);
+    let closed = ["closed 20 09:00 v1 final 0", "closed 20 10:00 v1 final 1"].map(str::to_owned).to_vec();
+    assert_eq!(run("2026-11-20T12:15:00Z").await, (0, closed));
+    assert_eq!(run("2026-11-20T12:15:00Z").await, (0, Vec::new()));
+    site.write(2, "2026-11-20T10:35:00Z");
+    let amended = vec!["amended 1 20 10:00 v2 final 2".to_owned()];
+    assert_eq!(run("2026-11-20T12:15:00Z").await, (0, amended));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_new_for_too_long_is_reported() {
+    let site = Site::new();
+    site.write(1, "2026-11-20T12:05:00Z");
+    let mut builder = builder(&site.path("logs"), &site.path("store"));
+    builder.clock = Clock::fixed("2026-11-20T12:10:00Z".parse().unwrap());
+    let options = Options { canary: Some(TimeDelta::hours(1)), ..Options::default() };
+    let mut follower = site.follower_of(builder, options);
+    site.follow(&mut follower, "2026-11-20T12:12:00Z").await;
+    let told = site.follow(&mut follower, "2026-11-20T13:12:00Z").await;
+    assert!(told.contains(&"canary 12:12".to_owned()), "{told:?}");
+}
+
+/// Counts what is acknowledged.
+#[derive(Debug, Default, Clone)]
+struct Told(Arc<AtomicUsize>);
+
+impl Receipt for Told {
+    fn acknowledge(self: Box<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[async_trait]
+impl Arrivals for Told {
+    async fn next(&self) -> Vec<Arrival> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_it_is_told_of_is_read_without_a_listing_and_acknowledged() {
+    let site = Site::new();
+    site.write(1, "2026-11-20T12:05:00Z");
+    let acknowledged = Told::default();
+    let mut follower = site.follower("2026-11-20T12:10:00Z").with_arrivals(Arc::new(acknowledged.clone()));
+    site.follow(&mut follower, "2026-11-20T12:10:00Z").await;
+    site.write(1, "2026-11-20T12:35:00Z");
+    assert!(site.follow(&mut follower, "2026-11-20T12:11:00Z").await.is_empty(), "it is told, so it does not list");
+    let source = builder(&site.path("logs"), &site.path("store")).source;
+    let objects = source.list(&Selection::default(), &Default::default()).await.unwrap().objects;
+    let told = || vec![Arrival { objects: objects.clone(), receipt: Box::new(acknowledged.clone()) }];
+    for expected in [&["20 12:00 v2 provisional 2"][..], &[]] {
+        follower.round(told(), &GO_ON).await.unwrap();
+        assert_eq!(site.told(), expected);
+    }
+    assert_eq!(acknowledged.0.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_windows_are_caught_up_with_each_object_read_once() {
+    let site = Site::new();
+    for slot in 0..120 {
+        let time = "2026-11-20T02:00:00Z".parse::<Timestamp>().unwrap() + TimeDelta::minutes(5 * slot);
+        site.write(1, &time.to_rfc3339());
+    }
+    let mut follower = site.follower("2026-11-20T12:10:00Z");
+    let round = follower.round(Vec::new(), &GO_ON).await.unwrap();
+    assert_eq!((round.published, round.failed, round.left), (12, 0, 0));
+    assert_eq!(follower.status().facts().objects, 120);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_follower_works_and_the_other_takes_over_when_it_ends() {
+    let site = Site::new();
+    let start = || {
+        let (short, builder) = (TimeDelta::milliseconds(100), builder(&site.path("logs"), &site.path("store")));
+        let options = Options { publish_every: short, lease: TimeDelta::seconds(1), ..Options::default() };
+        let mut follower = site.follower_of(builder, options);
+        let (stop, status) = (CancellationToken::new(), follower.status());
+        let stopped = stop.clone();
+        let task = tokio::spawn(async move { follower.run(&stopped).await });
+        (stop, status, task)
+    };
+    let until = async |reached: &dyn Fn() -> bool| {
+        for _ in 0..600 {
+            if reached() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("it does not come to it: {:?}", site.told());
+    };
+    let first = start();
+    until(&|| first.1.facts().leads).await;
+    let second = start();
+    let minute = |time: Timestamp| time.format("%Y-%m-%dT%H:%M:00Z").to_string();
+    site.write(1, &minute(Clock::system().now() - TimeDelta::minutes(5)));
+    until(&|| first.1.facts().published > 0).await;
+    assert_eq!((second.1.facts().leads, second.1.facts().rounds), (false, 0));
+    first.0.cancel();
+    first.2.await.unwrap().unwrap();
+    until(&|| second.1.facts().leads).await;
+    site.write(2, &minute(Clock::system().now() - TimeDelta::minutes(5)));
+    until(&|| second.1.facts().published > 0).await;
+    second.0.cancel();
+    second.2.await.unwrap().unwrap();
+}
+
+fn command(site: &Site, args: &[&str]) -> Command {
+    let mut command = Command::cargo_bin("flowdiff").unwrap();
+    command.current_dir(site.folder.path()).env_clear().args(["--source", "logs", "--store", "store"]).args(args);
+    command
+}
+
+#[test]
+fn follow_once_takes_what_is_there_and_has_nothing_to_do_the_second_time() {
+    let site = Site::new();
+    let then = Clock::system().now() - TimeDelta::hours(4);
+    site.write(1, &then.format("%Y-%m-%dT%H:05:00Z").to_string());
+    for expected in ["published 2 versions from 1 objects", "published 0 versions from 0 objects"] {
+        let output = command(&site, &["follow", "--once"]).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && said.contains(expected), "{said}");
+        assert!(output.stdout.is_empty());
+    }
+}
+
+/// SIGTERM, as systemd sends it.
+#[cfg(unix)]
+#[test]
+fn a_follower_that_is_told_to_end_finishes_its_round() {
+    let site = Site::new();
+    let then = Clock::system().now() - TimeDelta::hours(4);
+    site.write(1, &then.format("%Y-%m-%dT%H:05:00Z").to_string());
+    let mut child = command(&site, &["follow", "--log-format", "json"]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(std::result::Result::unwrap);
+    let published = lines.find(|line| line.contains("\"published\"")).unwrap();
+    let event: serde_json::Value = serde_json::from_str(&published).unwrap();
+    assert_eq!((&event["version"], &event["state"]), (&1.into(), &State::Final.name().into()));
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    let told: Vec<String> = lines.collect();
+    assert!(told.iter().any(|line| line.contains("finishing the round")), "{told:?}");
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_horizon_that_holds_no_two_windows_is_refused() {
+    let site = Site::new();
+    let output = command(&site, &["follow", "--once", "--width", "1d"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("follow.horizon"));
+}
