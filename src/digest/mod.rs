@@ -250,19 +250,30 @@ impl Builder {
         Ok(contents)
     }
 
-    /// From published digests of its parts where there are any, and from objects for the rest.
+    /// From published digests of its parts where there are any, and from objects for the rest. A digest that lacks an
+    /// object which has come since is no such part: the object's records would be lost in its window, and count as taken.
     async fn composed(&self, window: &Window, report: &Arc<Report>) -> Result<Contents> {
         let now = self.clock.now();
-        let (tiling, tiles) = self.tiles(window, window.width()).await?;
+        let (_, mut tiles) = self.tiles(window, window.width()).await?;
+        let scope = self.scope(window, report).await?;
+        let mut spans = Vec::new();
+        for manifest in std::mem::take(&mut tiles) {
+            let (span, taken) = (manifest.window()?, self.taken(&manifest).await?);
+            let reach = self.reach(&span);
+            let mut within = scope.objects.iter().filter(|object| reach.contains(&object.name.file_time));
+            if within.all(|object| taken.holds(object)) {
+                spans.push(span);
+                tiles.push(manifest);
+            }
+        }
         if tiles.is_empty() {
-            let scope = self.scope(window, report).await?.not_empty(self)?;
-            return self.read(window, scope, report, now).await;
+            return self.read(window, scope.not_empty(self)?, report, now).await;
         }
         let mut parts: Vec<Part> = tiles.into_iter().map(Box::new).map(Part::Published).collect();
-        for gap in &tiling.gaps {
+        for gap in tile(window, &spans, Prefer::Fewest).gaps {
             let own = report.part();
-            let scope = self.scope(gap, &own).await?;
-            parts.push(Part::Local(Box::new(self.read(gap, scope, &own, now).await?)));
+            let scope = self.scope(&gap, &own).await?;
+            parts.push(Part::Local(Box::new(self.read(&gap, scope, &own, now).await?)));
         }
         self.merged(window, parts, now).await
     }

@@ -172,6 +172,23 @@ async fn a_window_never_built_is_made_from_what_tiles_it_and_objects_for_the_res
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_digest_that_lacks_a_late_object_is_no_part_of_a_wider_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let logs = folder.path().join("logs");
+    write_logs(&logs, RANGE, 20);
+    let builder = builder_of(folder.path(), "store");
+    run(&builder, RANGE, &HOUR).await;
+    let late = OnlyLate::write(&logs);
+    let wide = window("2024-11-20T11:30Z/2024-11-20T15:00Z");
+    let built = builder.build(&wide, false, &Report::of_objects()).await.unwrap();
+    assert!(built.manifest.made_from.iter().all(|origin| origin.start != late.window.start()));
+    assert_eq!(built.manifest.made_from.len(), 2);
+    let raw = builder_of(folder.path(), "raw");
+    raw.build(&wide, false, &Report::of_objects()).await.unwrap();
+    assert_eq!(published(&builder).await[&wide], published(&raw).await[&wide]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn late_objects_make_a_new_version_of_their_windows_and_of_no_other() {
     let folder = tempfile::tempdir().unwrap();
     let logs = folder.path().join("logs");
