@@ -29,6 +29,8 @@ async fn main() {
     let host = reqwest::Url::parse(url).unwrap().host_str().unwrap().to_owned();
     assert!(["127.0.0.1", "localhost", "[::1]"].contains(&host.as_str()), "{host} is not this machine");
     let diff = Arc::new(format!("{url}/v1/diffs?{query}&format=arrow"));
+    // The only provider of TLS in the tree; nobody else has chosen one yet.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Client::builder().no_proxy().build().unwrap();
     let tag = one_by_one(&client, &diff).await;
     held(&client, &diff, &tag, seconds).await;

@@ -88,6 +88,25 @@ metrics! {
         "Requests to S3, retries included: list, get, put, delete";
     STORE_BYTES_READ = "flowdiff_store_read_bytes_total", Counter, Some(Unit::Bytes), [], &[],
         "Bytes of S3's answers to GET";
+    FOLLOW_ROUNDS = "flowdiff_follow_rounds_total", Counter, None, [], &[], "Rounds of a follower";
+    FOLLOW_OBJECTS = "flowdiff_follow_objects_total", Counter, None, [], &[], "Objects that a follower read";
+    FOLLOW_RECORDS = "flowdiff_follow_records_total", Counter, None, [], &[], "Records in them";
+    FOLLOW_LISTS = "flowdiff_follow_list_requests_total", Counter, None, [], &[], "LIST requests of a follower";
+    FOLLOW_GETS = "flowdiff_follow_get_requests_total", Counter, None, [], &[], "GET requests of a follower";
+    FOLLOW_PUBLISHED = "flowdiff_follow_published_total", Counter, None, [], &[], "Versions that a follower published";
+    FOLLOW_LATE = "flowdiff_follow_late_objects_total", Counter, None, [], &[],
+        "Objects that came after their window was closed, or beyond the horizon";
+    FOLLOW_DELIVERED = "flowdiff_follow_deliveries_total", Counter, None, [], &[], "Windows handed over for delivery";
+    FOLLOW_LEADS = "flowdiff_follow_leads", Gauge, None, [], &[], "1 while this follower works, 0 while it stands by";
+    FOLLOW_OPEN = "flowdiff_follow_open_windows", Gauge, None, [], &[], "Windows that may still change";
+    FOLLOW_FAILED = "flowdiff_follow_failed_windows", Gauge, None, [], &[],
+        "Windows that could not be built at the last try";
+    FOLLOW_UNDELIVERED = "flowdiff_follow_undelivered_windows", Gauge, None, [], &[],
+        "Windows of which something is still to be handed over";
+    FOLLOW_LAG = "flowdiff_follow_lag_seconds", Gauge, Some(Unit::Seconds), [], &[],
+        "How far the newest object's file time is behind the clock";
+    FOLLOW_WATERMARK_LAG = "flowdiff_follow_watermark_lag_seconds", Gauge, Some(Unit::Seconds), [], &[],
+        "How far the watermark is behind the clock";
     RESIDENT_BYTES = "process_resident_memory_bytes", Gauge, Some(Unit::Bytes), [], &[], "Memory in use";
     CPU_SECONDS = "process_cpu_seconds_total", Gauge, Some(Unit::Seconds), [], &[],
         "CPU time of the process, user and system";
@@ -177,6 +196,67 @@ impl JobRunning {
 impl Drop for JobRunning {
     fn drop(&mut self) {
         gauge!(JOBS_RUNNING).decrement(1.0);
+    }
+}
+
+/// How a follower is doing; counts are since it began.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Following {
+    /// Whether it works.
+    pub leads: bool,
+    /// Rounds done.
+    pub rounds: u64,
+    /// Objects read, and the records in them.
+    pub objects: u64,
+    /// Records decoded.
+    pub records: u64,
+    /// LIST requests.
+    pub list_requests: u64,
+    /// GET requests.
+    pub get_requests: u64,
+    /// Versions published.
+    pub published: u64,
+    /// Late objects.
+    pub late_objects: u64,
+    /// Windows handed over for delivery.
+    pub delivered: u64,
+    /// Windows that may still change.
+    pub open_windows: u64,
+    /// Windows that could not be built.
+    pub failed_windows: u64,
+    /// Windows that wait for delivery.
+    pub undelivered: u64,
+    /// Seconds from the newest object to the clock.
+    pub lag_seconds: Option<f64>,
+    /// Seconds from the watermark to the clock.
+    pub watermark_lag_seconds: Option<f64>,
+}
+
+/// Takes over how a follower is doing.
+pub fn following(now: &Following) {
+    for (name, count) in [
+        (FOLLOW_ROUNDS, now.rounds),
+        (FOLLOW_OBJECTS, now.objects),
+        (FOLLOW_RECORDS, now.records),
+        (FOLLOW_LISTS, now.list_requests),
+        (FOLLOW_GETS, now.get_requests),
+        (FOLLOW_PUBLISHED, now.published),
+        (FOLLOW_LATE, now.late_objects),
+        (FOLLOW_DELIVERED, now.delivered),
+    ] {
+        counter!(name).absolute(count);
+    }
+    for (name, value) in [
+        (FOLLOW_LEADS, Some(f64::from(u8::from(now.leads)))),
+        (FOLLOW_OPEN, Some(now.open_windows as f64)),
+        (FOLLOW_FAILED, Some(now.failed_windows as f64)),
+        (FOLLOW_UNDELIVERED, Some(now.undelivered as f64)),
+        (FOLLOW_LAG, now.lag_seconds),
+        (FOLLOW_WATERMARK_LAG, now.watermark_lag_seconds),
+    ] {
+        if let Some(value) = value {
+            gauge!(name).set(value);
+        }
     }
 }
 

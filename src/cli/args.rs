@@ -336,6 +336,9 @@ pub struct FollowArgs {
     /// Width of the windows [default: follow.width, 1h]
     #[arg(long)]
     pub width: Option<String>,
+    /// Address and port to serve /metrics on
+    #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "once")]
+    pub metrics: Option<SocketAddr>,
 }
 
 /// `diff ...`.
@@ -371,6 +374,9 @@ pub struct ServeArgs {
     /// Listen beyond this machine without tokens, because something in front asks who it is.
     #[arg(long)]
     pub insecure: bool,
+    /// Follow the source, too: keep digests up to date and tell of changes
+    #[arg(long)]
+    pub follow: bool,
 }
 
 /// `explain ...`.

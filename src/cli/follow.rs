@@ -4,21 +4,102 @@ use super::args::FollowArgs;
 use super::progress::Meter;
 use super::setup::Setup;
 use super::signals::{INTERRUPTED, cancel_on_signals};
+use crate::aws::Queue;
 use crate::catalog::{Manifest, State};
 use crate::clock::Clock;
 use crate::config::LogFormat;
-use crate::error::{ErrorKind, Result};
-use crate::pipeline::follow::{Event, Facts, Follower, Round};
+use crate::digest::Builder;
+use crate::error::{Error, ErrorKind, Result};
+use crate::meters;
+use crate::pipeline::deliver::{self, Deliveries};
+use crate::pipeline::follow::{Event, Facts, Follower, Round, Tell};
+use crate::serve::front::{Front, Stop};
+use crate::source::notify::{Notifications, Place};
+use crate::telemetry::Meters;
 use crate::window::{Timestamp, Window, format_time};
+use axum::Router;
 use indicatif::{HumanCount, HumanDuration};
 use serde_json::{Value, json};
-use std::sync::{Arc, OnceLock};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, OnceLock};
+use tokio_util::sync::CancellationToken;
+
+/// A follower with what it is told by and what it tells, as the settings say.
+pub(super) struct Following {
+    follower: Follower,
+    deliveries: Option<Arc<Deliveries>>,
+}
+
+impl Following {
+    /// Nothing is asked of the source or the queue yet.
+    pub(super) async fn new(setup: &Setup, builder: Builder, tell: Tell) -> Result<Following> {
+        let config = setup.config();
+        setup.check_store(&builder.catalog).await?;
+        let deliveries = match config.deliver.reports.is_empty() {
+            true => None,
+            false => {
+                let parts = deliver::Parts {
+                    catalog: builder.catalog.clone(),
+                    session: builder.session.clone(),
+                    clock: setup.clock,
+                    diff: config.diff.clone(),
+                    options: config.deliver.clone(),
+                    environment: setup.environment.clone(),
+                    access: config.store_access(setup.clock, &setup.usage),
+                    lines: Arc::new(Mutex::new(std::io::stdout())),
+                };
+                Some(Arc::new(Deliveries::open(parts).await?))
+            }
+        };
+        let mut follower = Follower::new(builder, config.follow.clone(), tell)?;
+        if let Some(notifications) = notifications(setup)? {
+            follower = follower.with_arrivals(Arc::new(notifications));
+        }
+        if let Some(deliveries) = &deliveries {
+            follower = follower.with_sink(deliveries.clone());
+        }
+        Ok(Following { follower, deliveries })
+    }
+
+    /// Counts how it is doing in `meters`.
+    pub(super) fn count_in(&self, meters: &Meters, clock: Clock) {
+        let status = self.follower.status();
+        meters.sample_by(move || meters::following(&status.facts().to_meters(clock.now())));
+    }
+
+    /// Follows and delivers until `stop`.
+    ///
+    /// # Errors
+    /// As [`Follower::run`].
+    pub(super) async fn run(mut self, stop: &CancellationToken) -> Result<()> {
+        let delivering = async {
+            if let Some(deliveries) = &self.deliveries {
+                deliveries.run(stop).await;
+            }
+        };
+        tokio::join!(self.follower.run(stop), delivering).0
+    }
+}
+
+/// The notifications that the settings name, if any.
+fn notifications(setup: &Setup) -> Result<Option<Notifications>> {
+    let config = setup.config();
+    let Some(url) = &config.notifications.queue_url else { return Ok(None) };
+    let location = setup.source_location()?;
+    let Some(bucket) = location.bucket.as_ref() else {
+        return Err(Error::invalid("notifications tell of objects in a bucket, and the source is none")
+            .with_hint("set source.url to s3://bucket/prefix, or leave notifications.queue_url out"));
+    };
+    let endpoint = config.notifications.queue_endpoint_url.as_deref();
+    let queue = Queue::new(url, endpoint, config.queue_access(setup.clock, &setup.usage))?;
+    let place = Place { bucket: bucket.name().to_owned(), root: location.root, listing: config.source.listing() };
+    Notifications::new(queue, place, &config.notifications).map(Some)
+}
 
 /// Runs `follow`; returns the exit code.
 pub(super) async fn run(setup: &Setup, args: FollowArgs) -> Result<u8> {
     let stop = cancel_on_signals("finishing the round; Ctrl-C again drops it");
     let builder = setup.builder()?;
-    setup.check_store(&builder.catalog).await?;
     let is_json = setup.config().log.format == LogFormat::Json;
     let meter = Arc::new(OnceLock::<Meter>::new());
     let shown = meter.clone();
@@ -28,19 +109,23 @@ pub(super) async fn run(setup: &Setup, args: FollowArgs) -> Result<u8> {
         (false, None) => {}
     };
     setup.note(&format!("following {} into {}", builder.source.url, builder.catalog.url));
-    let mut follower = Follower::new(builder, setup.config().follow.clone(), Arc::new(tell))?;
-    let (status, clock) = (follower.status(), setup.clock);
+    let mut following = Following::new(setup, builder, Arc::new(tell)).await?;
+    let (status, clock) = (following.follower.status(), setup.clock);
     if !is_json {
         let _ = meter.set(setup.meter_of(move |_| line(&status.facts(), clock)));
     }
     if !args.once {
-        return follower.run(&stop).await.map(|()| 0);
+        return run_on(setup, following, args.metrics, &stop).await.map(|()| 0);
     }
-    let Some(Round { published, failed, left }) = follower.run_once(&stop).await? else {
+    let Some(Round { published, failed, left }) = following.follower.run_once(&stop).await? else {
         setup.note("another follower works on this store: nothing was done");
         return Ok(0);
     };
-    let facts = follower.status().facts();
+    let pending = match &following.deliveries {
+        Some(deliveries) => deliveries.settle().await?,
+        None => 0,
+    };
+    let facts = following.follower.status().facts();
     setup.note(&format!(
         "published {published} versions from {} objects and {} records; {} windows are open, {failed} failed, {} of them \
          wait for delivery",
@@ -51,9 +136,27 @@ pub(super) async fn run(setup: &Setup, args: FollowArgs) -> Result<u8> {
     ));
     Ok(match () {
         () if left > 0 => INTERRUPTED,
-        () if failed > 0 || facts.undelivered > 0 => ErrorKind::Unavailable.exit_code(),
+        () if failed > 0 || facts.undelivered > 0 || pending > 0 => ErrorKind::Unavailable.exit_code(),
         () => 0,
     })
+}
+
+/// Follows until `stop`, `/metrics` on an address of its own if one is given.
+async fn run_on(
+    setup: &Setup,
+    following: Following,
+    listen: Option<SocketAddr>,
+    stop: &CancellationToken,
+) -> Result<()> {
+    let Some(listen) = listen else { return following.run(stop).await };
+    let meters = Meters::install(&setup.config().telemetry)?;
+    following.count_in(&meters, setup.clock);
+    let front = Front::new(&crate::serve::Options { listen, ..setup.config().serve.clone() })?;
+    let routes = front.wrap(Router::new(), move || meters.render());
+    let end = Stop { begin: stop.clone(), ..Stop::default() };
+    let served = front.run(routes, &end, |url| setup.note(&format!("metrics at {url}/metrics")));
+    let (followed, served) = tokio::join!(following.run(stop), served);
+    followed.and(served)
 }
 
 /// The line that is drawn over on a terminal.

@@ -151,7 +151,7 @@ async fn dispatch(setup: &Setup, command: Command) -> Result<u8> {
         }
         Command::Diff(diff) => return diff_command(setup, diff).await,
         Command::Explain(explain) => explain::run(setup, explain).await?,
-        Command::Serve(_) => serve::run(setup).await?,
+        Command::Serve(args) => serve::run(setup, args.follow).await?,
         Command::Check => return check::run(setup).await,
         Command::IamPolicy => setup.print(&iam_policy::policy(setup)?)?,
         Command::DuckdbInit => setup.print(&scripts::duckdb(setup)?)?,

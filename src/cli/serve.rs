@@ -1,10 +1,12 @@
 //! `serve`: the service on the settings' source and store, and the worker on its jobs.
 
+use super::follow::Following;
 use super::setup::Setup;
 use crate::catalog::Catalog;
 use crate::digest::Builder;
 use crate::error::{Error, Result};
 use crate::meters::{self, StoreUse};
+use crate::pipeline::follow::Event;
 use crate::pipeline::jobs::{Jobs, Worker};
 use crate::serve::front::{Front, Stop};
 use crate::serve::{Bus, Parts, Service, router};
@@ -14,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Serves until it is told to stop; then jobs under way end or are handed back.
-pub(super) async fn run(setup: &Setup) -> Result<()> {
+pub(super) async fn run(setup: &Setup, follow: bool) -> Result<()> {
     let config = setup.config();
     // Whoever is not let in, or cannot be, is told before anything is opened.
     let front = Front::new(&config.serve)?;
@@ -32,6 +34,15 @@ pub(super) async fn run(setup: &Setup) -> Result<()> {
     let jobs = jobs(setup, &catalog).await?;
     let working =
         worker(setup, &catalog, &session, jobs.as_ref())?.map(|worker| tokio::spawn(worker.run(stop.begin.clone())));
+    let following = match follow {
+        false => None,
+        true => {
+            let builder = Builder { catalog: catalog.clone(), session: session.clone(), ..setup.builder()? };
+            let following = Following::new(setup, builder, Arc::new(log)).await?;
+            following.count_in(&meters, setup.clock);
+            Some(following)
+        }
+    };
     let service = Service::new(Parts {
         catalog,
         session,
@@ -43,15 +54,36 @@ pub(super) async fn run(setup: &Setup) -> Result<()> {
         options: config.serve.clone(),
     });
     let routes = front.wrap(router(service), move || meters.render());
-    let served = front.run(routes, &stop, |url| setup.note(&format!("listening on {url}"))).await;
-    stop.begin.cancel();
+    let serving = async {
+        let served = front.run(routes, &stop, |url| setup.note(&format!("listening on {url}"))).await;
+        stop.begin.cancel();
+        served
+    };
+    let following = async {
+        let Some(following) = following else { return Ok(()) };
+        tokio::select! {
+            ended = following.run(&stop.begin) => ended,
+            () = stop.now.cancelled() => Ok(()),
+        }
+    };
+    let (served, followed) = tokio::join!(serving, following);
     if let Some(working) = working {
         tokio::select! {
             ended = working => ended.map_err(|error| Error::internal("the worker broke off").with_source(error))?,
             () = stop.now.cancelled() => {}
         }
     }
-    served
+    served.and(followed)
+}
+
+/// What happens while the source is followed, for the log.
+fn log(event: &Event) {
+    match event {
+        Event::Published { .. } | Event::Delivered { .. } | Event::Leads { .. } => tracing::debug!("{event:?}"),
+        Event::Closed { .. } | Event::Amended { .. } => tracing::info!("{event:?}"),
+        Event::Late { .. } | Event::Canary { .. } => tracing::warn!("{event:?}"),
+        Event::Failed { .. } | Event::Undelivered { .. } | Event::Interrupted { .. } => tracing::error!("{event:?}"),
+    }
 }
 
 /// The jobs of the store, if this process has flow logs to build from or is told that others do the work.

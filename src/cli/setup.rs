@@ -42,6 +42,8 @@ pub(super) struct Setup {
     pub(super) state_dir: Option<PathBuf>,
     /// Sends the last traces when the run ends.
     telemetry: Arc<Telemetry>,
+    /// The environment, for the secrets that settings name.
+    pub(super) environment: BTreeMap<String, String>,
 }
 
 impl Setup {
@@ -94,6 +96,7 @@ impl Setup {
             output: global.output.clone(),
             progress: global.progress,
             state_dir: state_dir(environment),
+            environment: environment.clone(),
             telemetry,
         })
     }
@@ -104,8 +107,8 @@ impl Setup {
         loaded.config.source.url = Some(source.to_owned());
         loaded.config.store.url = store.to_owned();
         let (usage, output, state_dir) = (self.usage.clone(), self.output.clone(), self.state_dir.clone());
-        let telemetry = self.telemetry.clone();
-        Setup { loaded, report: Report::new(), usage, output, state_dir, telemetry, ..*self }
+        let (telemetry, environment) = (self.telemetry.clone(), self.environment.clone());
+        Setup { loaded, report: Report::new(), usage, output, state_dir, telemetry, environment, ..*self }
     }
 
     pub(super) fn config(&self) -> &Config {

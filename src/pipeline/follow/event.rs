@@ -88,7 +88,8 @@ pub trait Sink: fmt::Debug + Send + Sync {
     ///
     /// Called with [`Event::Closed`] and [`Event::Amended`] until it returns without an error, before and after restarts:
     /// at least once for the newest final version of each window, and now and then again, so what goes out carries an
-    /// identity made of window and version. Called once with [`Event::Late`] and [`Event::Canary`], and with no other.
+    /// identity made of window and version. Called once with [`Event::Late`], [`Event::Canary`], and [`Event::Published`]
+    /// of a provisional version, and with no other.
     ///
     /// # Errors
     /// Whatever keeps the effect from being durable.

@@ -77,7 +77,7 @@ impl Follower {
             facts.rounds += 1;
             facts.failed_windows = failed;
         });
-        self.status.read(&self.report.figures(), self.builder.clock.now());
+        self.status.read(&self.report.figures());
         Ok(round)
     }
 
@@ -289,9 +289,13 @@ impl Follower {
                     facts.published += u64::from(is_new);
                     facts.late_objects += late;
                 });
-                self.status.read(&self.report.figures(), now);
+                self.status.read(&self.report.figures());
                 if is_new {
-                    (self.tell)(&Event::Published { manifest: Box::new(manifest) });
+                    let event = Event::Published { manifest: Box::new(manifest) };
+                    match state {
+                        State::Provisional => self.notice(event),
+                        State::Final => (self.tell)(&event),
+                    }
                 }
                 Some((state, is_new))
             }

@@ -1,9 +1,9 @@
 //! How a follower is doing: the same facts for a terminal, for metrics and for whoever asks.
 
 use crate::clock::Timestamp;
+use crate::meters::Following;
 use crate::scan::Figures;
 use chrono::TimeDelta;
-use metrics::{counter, gauge};
 use serde::Serialize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -18,6 +18,10 @@ pub struct Facts {
     pub objects: u64,
     /// Records decoded.
     pub records: u64,
+    /// LIST requests.
+    pub list_requests: u64,
+    /// GET requests.
+    pub get_requests: u64,
     /// Objects that arrived after their window was closed.
     pub late_objects: u64,
     /// Versions published.
@@ -37,6 +41,27 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// The facts as they are counted.
+    pub fn to_meters(&self, now: Timestamp) -> Following {
+        let seconds = |span: TimeDelta| span.num_seconds() as f64;
+        Following {
+            leads: self.leads,
+            rounds: self.rounds,
+            objects: self.objects,
+            records: self.records,
+            list_requests: self.list_requests,
+            get_requests: self.get_requests,
+            published: self.published,
+            late_objects: self.late_objects,
+            delivered: self.delivered,
+            open_windows: self.open_windows,
+            failed_windows: self.failed_windows,
+            undelivered: self.undelivered,
+            lag_seconds: self.lag(now).map(seconds),
+            watermark_lag_seconds: self.watermark.map(|watermark| seconds(now - watermark)),
+        }
+    }
+
     /// How far the newest object is behind the clock.
     pub fn lag(&self, now: Timestamp) -> Option<TimeDelta> {
         self.newest_object.map(|newest| (now - newest).max(TimeDelta::zero()))
@@ -56,34 +81,16 @@ impl Status {
     pub(super) fn update(&self, change: impl FnOnce(&mut Facts)) {
         let mut facts = self.lock();
         change(&mut facts);
-        counter!("flowdiff_follow_rounds_total").absolute(facts.rounds);
-        counter!("flowdiff_follow_published_total").absolute(facts.published);
-        counter!("flowdiff_follow_late_objects_total").absolute(facts.late_objects);
-        counter!("flowdiff_follow_deliveries_total").absolute(facts.delivered);
-        gauge!("flowdiff_follow_leads").set(f64::from(u8::from(facts.leads)));
-        gauge!("flowdiff_follow_open_windows").set(facts.open_windows as f64);
-        gauge!("flowdiff_follow_failed_windows").set(facts.failed_windows as f64);
-        gauge!("flowdiff_follow_undelivered_windows").set(facts.undelivered as f64);
     }
 
     /// Takes note of what was read so far, and of how far behind that is.
-    pub(super) fn read(&self, figures: &Figures, now: Timestamp) {
+    pub(super) fn read(&self, figures: &Figures) {
         self.update(|facts| {
             facts.objects = figures.read;
             facts.records = figures.totals.records;
+            facts.list_requests = figures.list_requests;
+            facts.get_requests = figures.get_requests;
         });
-        let facts = self.lock();
-        counter!("flowdiff_follow_objects_total").absolute(facts.objects);
-        counter!("flowdiff_follow_records_total").absolute(facts.records);
-        counter!("flowdiff_follow_list_requests_total").absolute(figures.list_requests);
-        counter!("flowdiff_follow_get_requests_total").absolute(figures.get_requests);
-        let seconds = |span: TimeDelta| span.num_seconds() as f64;
-        if let Some(lag) = facts.lag(now) {
-            gauge!("flowdiff_follow_lag_seconds").set(seconds(lag));
-        }
-        if let Some(watermark) = facts.watermark {
-            gauge!("flowdiff_follow_watermark_lag_seconds").set(seconds(now - watermark));
-        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Facts> {

@@ -3,6 +3,7 @@
 
 mod credentials;
 mod faults;
+mod follow;
 mod notifications;
 mod proxy;
 mod server;

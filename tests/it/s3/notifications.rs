@@ -18,15 +18,15 @@ const FILE: &str = "123456789012_vpcflowlogs_eu-west-1_fl-0123456789abcdef0_2026
 const SOON: Duration = Duration::from_secs(30);
 
 /// A bucket that notifies a queue, and somebody who looks into the queue.
-struct Notified {
-    server: &'static Server,
-    bucket: Bucket,
+pub(super) struct Notified {
+    pub(super) server: &'static Server,
+    pub(super) bucket: Bucket,
     client: Client,
-    queue_url: String,
+    pub(super) queue_url: String,
 }
 
 impl Notified {
-    async fn start() -> Option<Notified> {
+    pub(super) async fn start() -> Option<Notified> {
         let server = emulator()?;
         let credentials = aws_credential_types::Credentials::new("AKIABASE", "basesecret", None, None, "test");
         let tls = aws_smithy_http_client::tls::Provider::Rustls(
@@ -73,7 +73,7 @@ impl Notified {
     }
 
     /// Messages in the queue, those included that somebody holds.
-    async fn messages(&self) -> u64 {
+    pub(super) async fn messages(&self) -> u64 {
         let names = [
             QueueAttributeName::ApproximateNumberOfMessages,
             QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
