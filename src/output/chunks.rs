@@ -7,7 +7,8 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::{Stream, StreamExt, stream};
+use futures::stream::{self, Fuse};
+use futures::{Stream, StreamExt};
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc::{self, Sender};
@@ -36,13 +37,15 @@ pub async fn chunks(
 /// # Errors
 /// What `write` says before the first chunk; later failures are items of the stream, the last ones.
 pub async fn chunks_by<W, F>(
-    mut rows: SendableRecordBatchStream,
+    rows: SendableRecordBatchStream,
     write: W,
 ) -> Result<impl Stream<Item = Result<Bytes>> + Send + 'static>
 where
     W: FnOnce(SendableRecordBatchStream, ChunkWriter) -> F + Send + 'static,
     F: Future<Output = Result<()>> + Send,
 {
+    // Not every stream may be asked again after its end, which may come before the first row.
+    let mut rows = rows.fuse();
     // Before anything is written: an error here can still be told as one.
     let first = rows.next().await.transpose()?;
     let (sender, mut receiver) = mpsc::channel(CHUNKS_WAITING);
@@ -60,13 +63,13 @@ where
 }
 
 async fn send<F: Future<Output = Result<()>>>(
-    rows: SendableRecordBatchStream,
+    rows: Fuse<SendableRecordBatchStream>,
     first: Option<RecordBatch>,
     write: impl FnOnce(SendableRecordBatchStream, ChunkWriter) -> F,
     sender: Sender<Result<Bytes>>,
 ) {
     let written = ChunkWriter::default();
-    let schema = rows.schema();
+    let schema = rows.get_ref().schema();
     let waiting = (stream::iter(first.map(Ok)).chain(rows), written.clone(), sender.clone());
     let paced = stream::try_unfold(waiting, |(mut rows, written, sender)| async move {
         written.send(&sender).await?;
@@ -159,6 +162,14 @@ mod tests {
         drop(chunks);
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert_eq!(Arc::strong_count(&asked), 1, "the rows are still there");
+    }
+
+    #[tokio::test]
+    async fn rows_that_must_not_be_asked_after_their_end_are_not() {
+        let none = stream::unfold((), |()| async { None::<(Result<RecordBatch, DataFusionError>, ())> });
+        let none = Box::pin(RecordBatchStreamAdapter::new(batch(0).schema(), none));
+        let chunks = chunks(none, Format::Csv, OutputOptions::default()).await.unwrap();
+        assert_eq!(chunks.try_collect::<Vec<_>>().await.unwrap().concat(), b"n\n");
     }
 
     #[tokio::test]

@@ -11,7 +11,11 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use clap::ValueEnum;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::{StreamExt, stream};
 use serde::Deserialize;
+use tokio::sync::OwnedSemaphorePermit;
 use utoipa::IntoParams;
 
 /// Which windows, and how they are compared.
@@ -72,6 +76,15 @@ pub(super) async fn show(
     if let Some(response) = service.not_modified(&headers, &validator) {
         return Ok(response);
     }
+    let turn = service.diffs.clone().acquire_owned().await;
+    let turn = turn.map_err(|error| crate::Error::internal("no diff is computed any more").with_source(error))?;
     let rows = diff(&service.session, &service.catalog, before, after, &options, service.clock.now()).await?;
-    service.answer(rows, format, page, &validator).await
+    service.answer(held(rows, turn), format, page, &validator).await
+}
+
+/// Rows whose turn ends with them.
+fn held(rows: SendableRecordBatchStream, turn: OwnedSemaphorePermit) -> SendableRecordBatchStream {
+    let schema = rows.schema();
+    let rows = stream::unfold((rows, turn), |(mut rows, turn)| async move { Some((rows.next().await?, (rows, turn))) });
+    Box::pin(RecordBatchStreamAdapter::new(schema, rows))
 }

@@ -37,6 +37,7 @@ use axum::routing::get;
 use meter::Turns;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 use tower_http::compression::CompressionLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -60,6 +61,7 @@ const ALL: [Format; 9] = {
 pub struct Service {
     parts: Arc<Parts>,
     turns: Turns,
+    diffs: Arc<Semaphore>,
 }
 
 /// The parts of a service; a program that embeds it replaces what it likes.
@@ -86,7 +88,8 @@ pub struct Parts {
 impl Service {
     /// A service of `parts`.
     pub fn new(parts: Parts) -> Service {
-        Service { turns: Turns::new(&parts.limits), parts: Arc::new(parts) }
+        let diffs = Arc::new(Semaphore::new(parts.options.diffs_max.clamp(1, Semaphore::MAX_PERMITS)));
+        Service { turns: Turns::new(&parts.limits), diffs, parts: Arc::new(parts) }
     }
 }
 

@@ -117,6 +117,7 @@ async fn what_is_published_and_what_differs() {
         get(&format!("{diff}&by=link&format=dot")),
         get(&format!("{diff}&by=link&format=mermaid")),
         get(&format!("{diff}&limit=2")),
+        get(&format!("/v1/diffs?before={BEFORE}&after={BEFORE}&format=csv")),
         Request::head(&diff).body(Body::empty()).unwrap(),
     ]);
     snapshot("data", &asked.await);
