@@ -28,7 +28,8 @@ pub struct Target {
     pub before: Option<Manifest>,
     /// Builds it from the objects alone, whatever is published.
     pub force: bool,
-    /// Publishes it as provisional though the clock would close it.
+    /// Keeps it open though the clock would close it: what is published is provisional, and only if there is anything new
+    /// in it.
     pub hold: bool,
 }
 
@@ -165,6 +166,11 @@ impl Builder {
             let message = format!("object {key} was replaced since the digest took it");
             return Err(Error::new(ErrorKind::Conflict, message)
                 .with_hint(format!("flowdiff digest {window} --force builds it from the objects as they are now")));
+        }
+        if hold && !force && fold.report.figures().is_empty() {
+            // An open window is not published anew for objects that hold nothing of it: they are taken when it closes.
+            let none = || Error::not_found(format!("no object holds anything of window {window} yet"));
+            return before.map(|manifest| Built { manifest, is_new: false }).ok_or_else(none);
         }
         let scope = if before.is_none() { scope.not_empty(self)? } else { scope };
         if force {

@@ -10,6 +10,7 @@ mod plain;
 mod progress;
 pub mod prune;
 mod record;
+mod remembered;
 mod report;
 mod rows;
 mod source;

@@ -121,6 +121,12 @@ impl Tally {
         self.refused.iter().sum()
     }
 
+    /// Whether no record is in `window`, Unix seconds.
+    pub fn misses(&self, window: &Range<i64>) -> bool {
+        let ends = self.first_end.zip(self.last_end);
+        ends.is_none_or(|(first, last)| last < window.start || window.end <= first)
+    }
+
     /// The same, with what is in one window.
     pub fn within(&self, counts: Counts) -> Tally {
         let Counts { ok, nodata, skipdata } = counts;

@@ -3,6 +3,7 @@
 use super::fold::InterfaceFacts;
 use super::object::{Counts, Tally};
 use super::progress::Progress;
+use super::remembered::Remembered;
 use crate::source::{Listing, Object};
 use object_store::{ObjectMeta, path::Path};
 use std::collections::BTreeMap;
@@ -72,6 +73,13 @@ pub struct Figures {
     pub slowest: Vec<(Duration, Path)>,
 }
 
+impl Figures {
+    /// Whether the objects, as far as there were any, held no record of the window, and had no fault to be told.
+    pub fn is_empty(&self) -> bool {
+        self.totals.in_window == 0 && self.totals.refused_all() == 0 && self.set_aside == 0
+    }
+}
+
 /// What was seen of one account in one region.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
@@ -91,6 +99,7 @@ struct Inner {
     objects: BTreeMap<Path, Outcome>,
     /// Tags and sizes as they were read of objects that were overwritten since they were listed.
     overwritten: BTreeMap<Path, (Option<String>, u64)>,
+    remembered: Remembered,
     interfaces: Vec<InterfaceFacts>,
 }
 
@@ -113,6 +122,22 @@ impl Report {
         Arc::new(Report { progress: self.progress.clone(), keep_objects: true, ..Report::default() })
     }
 
+    /// A report of figures that outlives many passes: what was in the last `objects_max` objects is remembered, and they
+    /// are not read again for windows that they hold nothing of.
+    pub fn remembering(objects_max: usize) -> Arc<Report> {
+        let inner = Inner { remembered: Remembered::new(objects_max), ..Inner::default() };
+        Arc::new(Report { inner: Mutex::new(inner), ..Report::default() })
+    }
+
+    /// What was in an object, if this very content of it was read not long ago.
+    pub(super) fn remembered(&self, object: &Object) -> Option<Tally> {
+        self.lock().remembered.get(object).cloned()
+    }
+
+    pub(super) fn remember(&self, object: &Object, tally: &Tally) {
+        self.lock().remembered.put(object, tally);
+    }
+
     /// The figures so far.
     pub fn figures(&self) -> Figures {
         self.lock().figures.clone()
@@ -132,6 +157,11 @@ impl Report {
             None => object.clone(),
         };
         objects.iter().map(as_read).collect()
+    }
+
+    /// Whether an object was read as it was listed. Known only to a report that keeps the outcome of each object.
+    pub(super) fn is_as_listed(&self, object: &Object) -> bool {
+        !self.lock().overwritten.contains_key(&object.location)
     }
 
     /// The interfaces that a fold observed, by account and interface; empty if the scan did not fold.

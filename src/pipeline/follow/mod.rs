@@ -66,6 +66,9 @@ pub struct Options {
     /// Reports that no new object has arrived for so long; default: never.
     #[serde(with = "crate::config::optional_duration")]
     pub canary: Option<TimeDelta>,
+    /// Objects whose counts are remembered, so that a window which they merely reach need not read them again; default
+    /// 50,000, about half a kilobyte each.
+    pub remembered_max: usize,
     /// How long a follower that works may be silent before another one takes over; default 1 minute.
     #[serde(with = "crate::config::duration")]
     pub lease: TimeDelta,
@@ -81,6 +84,7 @@ impl Default for Options {
             horizon: TimeDelta::days(2),
             idle: TimeDelta::minutes(30),
             canary: None,
+            remembered_max: 50_000,
             lease: TimeDelta::minutes(1),
         }
     }
@@ -117,7 +121,7 @@ impl Follower {
                 .with_hint("give it a day or more"));
         }
         let place = Place::new(builder.clock.now());
-        let (status, report) = (Arc::default(), Report::new());
+        let (status, report) = (Arc::default(), Report::remembering(options.remembered_max));
         Ok(Follower { builder, options, tell, arrivals: None, deliveries: None, status, report, place })
     }
 

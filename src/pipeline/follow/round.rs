@@ -47,8 +47,6 @@ struct Pass {
     undone: BTreeSet<Window>,
     /// Windows that may still change by themselves.
     unsettled: BTreeSet<Window>,
-    /// Whether a window that was published before has new objects.
-    has_news: bool,
 }
 
 impl Follower {
@@ -84,6 +82,7 @@ impl Follower {
     /// Lists the times of a look and brings their windows up to date.
     async fn look(&mut self, look: Look, now: Timestamp, stop: &AtomicBool) -> Result<Round> {
         let horizon = self.horizon(now);
+        let read = self.report.figures().read;
         let mut watermark = Watermark::new(self.options.idle);
         let (windows, objects) = match look {
             Look::Horizon => (self.windows(horizon, now)?, Objects::Source),
@@ -103,7 +102,7 @@ impl Follower {
         };
         let pass = self.pass(&windows, &objects, Some(&mut watermark), stop).await?;
         let newest = watermark.newest().map(|newest| newest.min(now));
-        let has_news = pass.has_news || newest > self.status.facts().newest_object;
+        let has_news = self.report.figures().read > read || newest > self.status.facts().newest_object;
         self.status.update(|facts| {
             facts.open_windows = pass.unsettled.len() as u64;
             facts.newest_object = newest.max(facts.newest_object);
@@ -157,6 +156,7 @@ impl Follower {
         }
         late.iter().for_each(|(window, objects)| self.tell_late(window, *objects));
         windows.retain(|window| times.range(self.builder.reach(window)).next().is_some());
+        let read = self.report.figures().read;
         let pass = self.pass(&windows, &Objects::Told(objects.into()), None, stop).await?;
         let newest = times.last().map(|newest| (*newest).min(now));
         self.status.update(|facts| facts.newest_object = newest.max(facts.newest_object));
@@ -166,7 +166,7 @@ impl Follower {
         if !pass.undone.is_empty() {
             self.place.list_next();
         }
-        self.canary(pass.has_news, now);
+        self.canary(self.report.figures().read > read, now);
         for Arrival { objects, receipt } in told {
             let is_undone = |object: &Object| {
                 pass.undone.iter().any(|window| self.builder.reach(window).contains(&object.name.file_time))
@@ -205,7 +205,6 @@ impl Follower {
         for Found { mut target, unknown, is_replaced, .. } in found {
             let window = target.window;
             let state = target.before.as_ref().map(|before| before.state);
-            pass.has_news |= state.is_some() && unknown > 0;
             if let Some(before) = target.before.as_ref().filter(|before| before.state == State::Final) {
                 self.deliver(before);
             }

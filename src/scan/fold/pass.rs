@@ -91,7 +91,11 @@ impl Pass {
             .collect();
         drop(receiver);
         let fetched = jobs
-            .map(|job| async move {
+            .map(|mut job| async move {
+                job.spare(&self.shared);
+                if job.windows.is_empty() {
+                    return None;
+                }
                 let room = self.shared.prefetch.wait(&job.object).await;
                 if job.windows.iter().all(|window| lock(&window.failed).is_some()) {
                     return None;
@@ -134,6 +138,20 @@ impl Job {
         Job { object, windows }
     }
 
+    /// Spares the reading for windows of which the object is known to hold nothing.
+    fn spare(&mut self, shared: &Shared) {
+        let Some(tally) = shared.report.remembered(&self.object) else { return };
+        let nothing = Outcome::Read(tally.within(Counts::default()));
+        self.windows.retain(|window| {
+            let holds = !tally.misses(&window.fold.rules.window);
+            if !holds {
+                window.report.ended(&self.object, nothing.clone());
+                window.done();
+            }
+            holds
+        });
+    }
+
     fn fold(&self, shared: &Shared, store: &Arc<dyn ObjectStore>, body: Body) {
         if let Some(first) = self.windows.first() {
             first.report.fetched(body.bytes.len() as u64);
@@ -165,6 +183,11 @@ impl Job {
 
     /// Reports how the object ended, to each window with its own counts (none if nothing was read).
     fn ended(&self, shared: &Shared, outcome: Outcome, counts: &[Counts]) {
+        if let (Some(window), Outcome::Read(tally)) = (self.windows.first(), &outcome)
+            && window.report.is_as_listed(&self.object)
+        {
+            shared.report.remember(&self.object, tally);
+        }
         for (index, window) in self.windows.iter().enumerate() {
             let counts = counts.get(index).copied().unwrap_or_default();
             window.report.ended(&self.object, outcome.within(counts));
@@ -181,7 +204,7 @@ impl Job {
 
 impl Drop for Job {
     fn drop(&mut self) {
-        self.windows.iter().for_each(|window| window.jobs.send_modify(|jobs| *jobs -= 1));
+        self.windows.iter().for_each(|window| window.done());
     }
 }
 
@@ -203,6 +226,10 @@ impl WindowFold {
         }
         let folded = self.fold.finish(threads)?;
         Ok((folded.interfaces, folded.edges))
+    }
+
+    fn done(&self) {
+        self.jobs.send_modify(|jobs| *jobs -= 1);
     }
 
     fn fail(&self, error: Error) {
