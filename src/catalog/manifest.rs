@@ -121,6 +121,15 @@ impl FileKind {
         }
     }
 
+    /// The columns that a file is sorted by; no two of its rows have the same.
+    pub fn key(self) -> &'static [&'static str] {
+        match self {
+            FileKind::Edges => &flow::EDGE_KEY,
+            FileKind::Interfaces => &["account_id", "interface_id"],
+            FileKind::Objects => &["object_key"],
+        }
+    }
+
     /// Schema of a file of this kind.
     pub fn schema(self) -> SchemaRef {
         match self {

@@ -35,7 +35,8 @@ impl Builder {
     /// `Conflict` if two parts have read different contents of one object.
     pub(super) async fn merged(&self, window: &Window, parts: Vec<Part>, seen_at: Timestamp) -> Result<Contents> {
         let started = Instant::now();
-        let session = self.session.without_tables(Vec::new())?;
+        // The files of the parts are sorted as the merged ones are to be.
+        let session = self.session.without_tables(Vec::new())?.in_order();
         for kind in FileKind::ALL {
             let mut union: Option<DataFrame> = None;
             for part in &parts {
@@ -95,7 +96,8 @@ impl Builder {
                 let path = written.file.path().display().to_string();
                 let schema = kind.schema();
                 // Temporary files have no extension.
-                let options = ParquetReadOptions::default().file_extension("").schema(&schema);
+                let order = vec![kind.key().iter().map(|name| ident(*name).sort(true, true)).collect()];
+                let options = ParquetReadOptions::default().file_extension("").schema(&schema).file_sort_order(order);
                 context.read_parquet(path, options).await?
             }
         };

@@ -146,6 +146,15 @@ impl Session {
         Ok(Session { context: SessionContext::new_with_state(state.build()), options: self.options.clone() })
     }
 
+    /// The same session with plans that run on one thread and keep the order which tables have: merging and grouping by
+    /// that order then streams, in little memory.
+    pub fn in_order(self) -> Session {
+        let mut config = self.context.copied_config().with_target_partitions(1);
+        config.options_mut().optimizer.prefer_existing_sort = true;
+        let state = SessionStateBuilder::new_from_existing(self.context.state()).with_config(config).build();
+        Session { context: SessionContext::new_with_state(state), options: self.options }
+    }
+
     /// A session with the same tables, spill folder and functions, whose operators may hold `memory_bytes` of their own
     /// before they spill.
     ///
@@ -249,7 +258,11 @@ mod tests {
     use super::*;
     use crate::error::ErrorKind;
     use crate::flow::flows_schema;
+    use datafusion::arrow::array::{Int64Array, RecordBatch};
+    use datafusion::arrow::datatypes::{DataType, Field, Schema};
     use datafusion::datasource::MemTable;
+    use datafusion::physical_plan::displayable;
+    use datafusion::prelude::ident;
 
     fn session() -> Session {
         let session = Session::new(&Options::default()).unwrap();
@@ -267,6 +280,24 @@ mod tests {
             Ok(_) => panic!("planned: {sql}"),
             Err(error) => error,
         }
+    }
+
+    #[tokio::test]
+    async fn sorted_tables_are_merged_and_grouped_without_another_sort() {
+        let session = session().in_order();
+        let schema = Arc::new(Schema::new(vec![Field::new("key", DataType::Int64, false)]));
+        let table = || {
+            let rows = RecordBatch::try_new(schema.clone(), vec![Arc::new(Int64Array::from(vec![1, 2]))])?;
+            let table = MemTable::try_new(schema.clone(), vec![vec![rows]])?;
+            session.context().read_table(Arc::new(table.with_sort_order(vec![vec![ident("key").sort(true, true)]])))
+        };
+        let union = table().unwrap().union(table().unwrap()).unwrap();
+        session.register_table("edges", union.into_view()).unwrap();
+        let frame = session.context().sql("SELECT key, count(*) FROM edges GROUP BY key ORDER BY key").await.unwrap();
+        let plan = frame.create_physical_plan().await.unwrap();
+        let plan = displayable(plan.as_ref()).indent(false).to_string();
+        assert!(plan.contains("SortPreservingMergeExec") && plan.contains("ordering_mode=Sorted"), "{plan}");
+        assert!(!plan.contains("SortExec"), "{plan}");
     }
 
     #[tokio::test]

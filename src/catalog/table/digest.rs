@@ -5,7 +5,6 @@ use super::super::{Catalog, FileKind, Manifest};
 use super::prune::{self, Choice, Overlap};
 use super::{store_url, window_columns, window_values};
 use crate::error::Result as OurResult;
-use crate::flow;
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
@@ -78,7 +77,7 @@ impl DigestTable {
     fn ordering(&self) -> Result<Option<LexOrdering>> {
         let schema = self.schema.table_schema();
         let sort = |name: &&str| Ok(PhysicalSortExpr::new_default(col(name, schema)?));
-        Ok(LexOrdering::new(file_key(self.kind).iter().map(sort).collect::<Result<Vec<_>>>()?))
+        Ok(LexOrdering::new(self.kind.key().iter().map(sort).collect::<Result<Vec<_>>>()?))
     }
 }
 
@@ -144,14 +143,5 @@ impl TableProvider for DigestTable {
             .with_limit(limit)
             .build();
         Ok(DataSourceExec::from_data_source(config))
-    }
-}
-
-/// The columns that sort a file.
-fn file_key(kind: FileKind) -> &'static [&'static str] {
-    match kind {
-        FileKind::Edges => &flow::EDGE_KEY,
-        FileKind::Interfaces => &["account_id", "interface_id"],
-        FileKind::Objects => &["object_key"],
     }
 }

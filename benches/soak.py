@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+"""Follows objects that are written at a steady rate, and measures delay, memory and requests.
+
+    soak.py FLOWDIFF WORK [--minutes 30] [--rate 2000] [--records 20] [--width 10m] [--every 30s]
+
+FLOWDIFF is the binary; WORK a folder, emptied first. Writes RATE gzip objects a minute of RECORDS records each for ten
+flow logs into WORK/logs, stamped with the last five minutes' mark, while `flowdiff follow` runs on them. The delay of an
+object is the time from its creation to that of the first manifest whose object file has it. After the last object the
+follower gets a few rounds to finish. Needs pyarrow (PyPI); on Linux.
+"""
+import argparse
+import collections
+import datetime
+import gzip
+import json
+import pathlib
+import random
+import shutil
+import signal
+import statistics
+import subprocess
+import time
+import urllib.request
+
+import pyarrow.parquet
+
+HEADER = (
+    "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status"
+)
+FLOW_LOGS = 10
+METRICS = "127.0.0.1:9191"
+PORTS = (443, 53, 5432, 22)
+
+
+def write(logs, number, records):
+    """One object; returns its key."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    mark = now.replace(minute=now.minute // 5 * 5, second=0, microsecond=0)
+    end, flow_log, pick = int(now.timestamp()) - 1, number % FLOW_LOGS, random.randrange
+    lines = [
+        f"2 123456789012 eni-{flow_log}{pick(20)} 10.{flow_log}.{pick(8)}.{pick(250)} 10.9.{pick(4)}.{pick(50)} "
+        f"{pick(32768, 60999)} {random.choice(PORTS)} 6 {pick(1, 99)} {pick(60, 99999)} {end - 30} {end} ACCEPT OK"
+        for _ in range(records)
+    ]
+    folder = f"AWSLogs/123456789012/vpcflowlogs/us-east-1/{mark:%Y/%m/%d}"
+    key = f"{folder}/123456789012_vpcflowlogs_us-east-1_fl-{flow_log:017x}_{mark:%Y%m%dT%H%MZ}_{number:08x}.log.gz"
+    (logs / folder).mkdir(parents=True, exist_ok=True)
+    part = logs.parent / "part"
+    part.write_bytes(gzip.compress("\n".join([HEADER, *lines, ""]).encode(), 1))
+    part.rename(logs / key)
+    return key
+
+
+def resident(pid):
+    """Resident memory in MB."""
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")) / 1024
+
+
+def metrics():
+    """The follower's own figures."""
+    with urllib.request.urlopen(f"http://{METRICS}/metrics", timeout=10) as answer:
+        lines = [line.split() for line in answer.read().decode().splitlines() if line.startswith("flowdiff_follow_")]
+    return {line[0].removeprefix("flowdiff_follow_"): float(line[1]) for line in lines if len(line) == 2}
+
+
+class Versions:
+    """The published versions, as they appear."""
+
+    def __init__(self, store, logs):
+        self.store, self.logs, self.known, self.delays, self.newest = store, logs, set(), {}, {}
+
+    def look(self):
+        for manifest in self.store.glob("v1/digests/*/*/*/_*.json"):
+            if manifest in self.known:
+                continue
+            self.known.add(manifest)
+            published, version = manifest.stat().st_mtime, manifest.stem.removeprefix("_")
+            self.newest[manifest.parent] = max(self.newest.get(manifest.parent, ""), version)
+            for file in manifest.parent.glob(f"{version}-*.objects.parquet"):
+                for key in pyarrow.parquet.read_table(file, columns=["object_key"]).column(0).to_pylist():
+                    if key not in self.delays:
+                        self.delays[key] = published - (self.logs / key).stat().st_mtime
+
+    def records(self):
+        """Flows in the newest versions of all windows."""
+        return sum(
+            json.loads((folder / f"_{version}.json").read_text())["totals"]["flows"]
+            for folder, version in self.newest.items()
+        )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("flowdiff", type=pathlib.Path)
+    parser.add_argument("work", type=pathlib.Path)
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--rate", type=int, default=2000, help="objects a minute")
+    parser.add_argument("--records", type=int, default=20, help="records of an object")
+    parser.add_argument("--width", default="10m")
+    parser.add_argument("--every", default="30s", help="follow.publish_every")
+    args = parser.parse_args()
+    shutil.rmtree(args.work, ignore_errors=True)
+    logs, store = args.work / "logs", args.work / "store"
+    logs.mkdir(parents=True)
+    command = [args.flowdiff.resolve(), "--source", logs, "--store", store, "follow", "--width", args.width]
+    command += ["--metrics", METRICS]
+    with open(args.work / "follow.log", "wb") as log:
+        follower = subprocess.Popen(
+            command, stdout=log, stderr=log, env={"FLOWDIFF__FOLLOW__PUBLISH_EVERY": args.every}
+        )
+        try:
+            measure(args, follower, Versions(store, logs))
+        finally:
+            follower.send_signal(signal.SIGTERM)
+            follower.wait(60)
+
+
+def measure(args, follower, versions):
+    memory, began, number = collections.defaultdict(list), time.time(), 0
+    looked = sampled = began
+    while (now := time.time()) < began + args.minutes * 60:
+        while number < (now - began) * args.rate / 60:
+            write(versions.logs, number, args.records)
+            number += 1
+        if now >= sampled + 1:
+            sampled = now
+            memory[int((now - began) // 300)].append(resident(follower.pid))
+        if now >= looked + 5:
+            looked = now
+            versions.look()
+        time.sleep(0.005)
+    written = number * args.records
+    finish = time.time() + 300
+    while time.time() < finish and (len(versions.delays) < number or versions.records() < written):
+        time.sleep(2)
+        versions.look()
+    figures, delays = metrics(), sorted(versions.delays.values())
+    print(f"{number} objects of {args.records} records written; in the newest versions: {versions.records()} records")
+    if delays:
+        share = lambda part: delays[min(len(delays) - 1, int(len(delays) * part))]
+        print(
+            f"delay of {len(delays)} objects: median {statistics.median(delays):.1f} s, 99 % {share(0.99):.1f} s, "
+            f"longest {delays[-1]:.1f} s"
+        )
+    for slot, values in sorted(memory.items()):
+        print(
+            f"minutes {slot * 5}-{slot * 5 + 5}: resident {min(values):.0f} to {max(values):.0f} MB, "
+            f"median {statistics.median(values):.0f}"
+        )
+    print(f"{len(versions.known)} versions of {len(versions.newest)} windows")
+    for name, value in sorted(figures.items()):
+        print(f"{name} {value:g}")
+
+
+if __name__ == "__main__":
+    main()
