@@ -3,7 +3,7 @@
 
 use crate::error::{Context, Error, Result};
 use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::compute::concat_batches;
+use datafusion::arrow::compute::BatchCoalescer;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::runtime::SpawnedTask;
 use futures::stream::BoxStream;
@@ -90,39 +90,25 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Regroups batches into row groups of exactly `rows` rows.
+/// Regroups batches into row groups of exactly `rows` rows. Texts are copied as they come: a batch may hold far more memory
+/// than its rows take.
 fn row_groups(
     schema: SchemaRef,
     batches: BoxStream<'_, Result<RecordBatch>>,
     rows: usize,
 ) -> BoxStream<'_, Result<RecordBatch>> {
-    struct State<'a> {
-        batches: BoxStream<'a, Result<RecordBatch>>,
-        pending: Vec<RecordBatch>,
-        count: usize,
-    }
-    let state = State { batches, pending: Vec::new(), count: 0 };
-    futures::stream::try_unfold((state, schema), move |(mut state, schema)| async move {
-        while state.count < rows {
-            let Some(batch) = state.batches.try_next().await? else { break };
-            state.count += batch.num_rows();
-            state.pending.push(batch);
+    let state = (batches.fuse(), BatchCoalescer::new(schema, rows));
+    futures::stream::try_unfold(state, move |(mut batches, mut pending)| async move {
+        while !pending.has_completed_batch() {
+            match batches.try_next().await? {
+                Some(batch) => pending.push_batch(batch)?,
+                None => {
+                    pending.finish_buffered_batch()?;
+                    break;
+                }
+            }
         }
-        if state.count == 0 {
-            return Ok(None);
-        }
-        let excess = state.count.saturating_sub(rows);
-        let mut rest = Vec::new();
-        if excess > 0
-            && let Some(last) = state.pending.pop()
-        {
-            state.pending.push(last.slice(0, last.num_rows() - excess));
-            rest.push(last.slice(last.num_rows() - excess, excess));
-        }
-        let group = concat_batches(&schema, &state.pending)?;
-        state.pending = rest;
-        state.count = excess;
-        Ok(Some((group, (state, schema))))
+        Ok(pending.next_completed_batch().map(|group| (group, (batches, pending))))
     })
     .boxed()
 }
