@@ -51,6 +51,17 @@ export function width(milliseconds) {
   return minutes % 60 === 0 ? `${minutes / 60} h` : `${minutes} min`;
 }
 
+/** `45 s`, `31 min`, `2.5 h`, `12 d`. */
+export function duration(seconds) {
+  const units = [
+    ["d", 86400],
+    ["h", 3600],
+    ["min", 60],
+  ];
+  const [unit, length] = units.find(([, length]) => seconds >= 2 * length) ?? ["s", 1];
+  return `${whole.format(Math.round((seconds / length) * 10) / 10)} ${unit}`;
+}
+
 /** `20 Nov 2026, 12:00 to 13:00 (1 h)`; both days where they are not the same. */
 export function span(start, stop) {
   const [from, to] = [new Date(start), new Date(stop)];

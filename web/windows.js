@@ -1,6 +1,6 @@
 // Published windows: their names, their coverage in words, lanes with gaps, which pair to begin with. Pure.
 
-import { bytes, count, counted, minute, span, width } from "./format.js";
+import { bytes, count, counted, duration, minute, span, width } from "./format.js";
 
 /** Lanes that the time line draws; windows of still other widths share the last one, which shows no gaps. */
 const LANES_MAX = 6;
@@ -46,7 +46,13 @@ export function facts(window) {
     ["Interfaces", count(window.interfaces)],
     ["Objects read", `${count(window.objects_read)} of ${count(window.objects_listed)}`],
     ["Version", `${window.version}, ${window.state}`],
+    lag(window),
   ];
+}
+
+/** How far behind its newest record a window was when it was published; once it is final, how long after its stop. */
+function lag({ state, lag_seconds }) {
+  return [state === "final" ? "Final after" : "Behind by", lag_seconds === null ? "unknown" : duration(lag_seconds)];
 }
 
 /** Lanes of the time line, narrow windows first: `{ name, width, items }`, the items with the gaps between them. */

@@ -4,6 +4,7 @@ use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::flow::{self, AddressRule, PortRule};
 use crate::window::Window;
+use chrono::TimeDelta;
 use datafusion::arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
@@ -196,6 +197,10 @@ pub struct Coverage {
     pub refused_samples: Vec<String>,
     /// Interfaces observed.
     pub interfaces: u64,
+    /// Latest `end` of a record in the window, whatever its status; absent where there is none, and in manifests that were
+    /// written before it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<Timestamp>,
     /// Flow logs that fell silent against their own cadence: account, region and id, joined by `/`.
     pub silent_flow_logs: Vec<String>,
 }
@@ -242,8 +247,47 @@ impl Manifest {
         Window::new(self.start, self.stop)
     }
 
+    /// How far it was behind when it was made. Final: behind the window's stop, so this is how long after its stop the
+    /// window was final, with all that this version holds. Provisional: behind the newest record that it holds; `None`
+    /// if it holds none, or does not say. Never negative, whatever the clocks.
+    pub fn lag(&self) -> Option<TimeDelta> {
+        let reached = match self.state {
+            State::Final => Some(self.stop),
+            State::Provisional => self.coverage.last_seen,
+        };
+        reached.map(|reached| (self.published - reached).max(TimeDelta::zero()))
+    }
+
     /// The file of `kind`, which every manifest that was read from a store has.
     pub fn file(&self, kind: FileKind) -> Option<&PublishedFile> {
         self.files.iter().find(|file| file.kind == kind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"{"format_version":1,"start":"2026-11-20T12:00:00Z","stop":"2026-11-20T13:00:00Z","version":1,
+        "previous":null,"state":"final","published":"2026-11-20T13:31:00Z","rules":{"format_version":1,
+        "port_rule":"service","addresses":"packet","query_checksum":""},"files":[],"totals":{"edges":0,"flows":0,
+        "packets":0,"bytes":0},"coverage":{"objects_listed":0,"objects_read":0,"objects_set_aside":0,"other_keys":0,
+        "misfiled":0,"records":0,"nodata":0,"skipdata":0,"lines_refused":0,"refused_samples":[],"interfaces":0,
+        "silent_flow_logs":[]},"cost":{"list_requests":0,"get_requests":0,"bytes_read":0,"bytes_decompressed":0,
+        "wall_seconds":0.0,"cpu_seconds":null,"peak_memory_bytes":null}}"#;
+
+    #[test]
+    fn a_window_lags_behind_its_newest_record_while_it_is_open_and_behind_its_stop_from_then_on() {
+        // As it was written before it held its newest record.
+        let mut manifest: Manifest = serde_json::from_str(TEXT).unwrap();
+        assert_eq!(serde_json::to_value(&manifest).unwrap(), serde_json::from_str::<serde_json::Value>(TEXT).unwrap());
+        assert_eq!(manifest.lag(), Some(TimeDelta::minutes(31)));
+        manifest.state = State::Provisional;
+        assert_eq!(manifest.lag(), None, "it does not say");
+        manifest.published = "2026-11-20T12:20:00Z".parse().unwrap();
+        manifest.coverage.last_seen = Some("2026-11-20T12:13:30Z".parse().unwrap());
+        assert_eq!(manifest.lag(), Some(TimeDelta::seconds(390)));
+        manifest.published = manifest.start;
+        assert_eq!(manifest.lag(), Some(TimeDelta::zero()), "records of a clock that is ahead");
     }
 }

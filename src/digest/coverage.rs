@@ -6,7 +6,11 @@ use crate::scan::{InterfaceFacts, Outcome, Tally};
 use crate::source::{Object, ObjectName};
 use crate::window::{Timestamp, Window};
 use chrono::TimeDelta;
-use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringViewArray, TimestampMillisecondArray};
+use datafusion::arrow::array::{
+    ArrayRef, AsArray, Int64Array, RecordBatch, StringViewArray, TimestampMillisecondArray,
+};
+use datafusion::arrow::compute::max;
+use datafusion::arrow::datatypes::TimestampMillisecondType;
 use object_store::path::Path;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -36,6 +40,12 @@ pub(super) fn interfaces(facts: &[InterfaceFacts]) -> Result<RecordBatch> {
     columns.push(time(facts.iter().map(|fact| Some(fact.first_seen))));
     columns.push(time(facts.iter().map(|fact| Some(fact.last_seen))));
     Ok(RecordBatch::try_new(interfaces_schema(), columns)?)
+}
+
+/// The latest `end` among the rows of an interface file.
+pub(super) fn last_seen(interfaces: &RecordBatch) -> Option<Timestamp> {
+    let ends = interfaces.column_by_name("last_seen")?.as_primitive_opt::<TimestampMillisecondType>()?;
+    max(ends).and_then(Timestamp::from_timestamp_millis)
 }
 
 /// The rows of the object file, sorted by key.

@@ -3,6 +3,7 @@
 
 use super::Builder;
 use super::contents::{Contents, conform};
+use super::coverage::last_seen;
 use crate::catalog::{self, Cost, Coverage, FileKind, Manifest, Origin, State};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
@@ -60,6 +61,7 @@ impl Builder {
         let objects = self.collect(&session, "merge_objects", Some(FileKind::Objects.schema())).await?.0;
         let mut coverage = summed(&objects, parts.iter().map(Part::coverage));
         coverage.interfaces = interfaces.num_rows() as u64;
+        coverage.last_seen = last_seen(&interfaces);
         let mut cost = Cost::default();
         let mut made_from = Vec::new();
         let mut state = State::Final;
@@ -185,6 +187,7 @@ fn summed<'a>(objects: &RecordBatch, parts: impl Iterator<Item = &'a Coverage> +
         lines_refused: sum(&|name| name.starts_with("refused_")),
         refused_samples: samples.into_iter().take(SAMPLES_MAX).cloned().collect(),
         interfaces: 0,
+        last_seen: None,
         silent_flow_logs: silent.into_iter().cloned().collect(),
     }
 }

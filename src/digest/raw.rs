@@ -138,6 +138,7 @@ impl Builder {
             lines_refused: figures.totals.refused_all(),
             refused_samples,
             interfaces: interfaces.num_rows() as u64,
+            last_seen: coverage::last_seen(&interfaces),
             silent_flow_logs: scope.silent_flow_logs,
         };
         let cost = Cost {

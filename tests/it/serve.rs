@@ -98,7 +98,11 @@ fn snapshot(name: &str, transcript: &str) {
         snapshot_path => "snapshots/serve",
         prepend_module_to_snapshot => false,
         omit_expression => true,
-        filters => [("[0-9a-f]{32}", "[tag]")],
+        filters => [
+            ("[0-9a-f]{32}", "[tag]"),
+            (r#""published":"[^"]*","lag_seconds":\d+"#, r#""published":"[time]","lag_seconds":[n]"#),
+            (r",final,20[^,]*,\d+,", ",final,[time],[n],"),
+        ],
     }, { insta::assert_snapshot!(name, transcript) });
 }
 

@@ -24,6 +24,7 @@ struct Column(&'static str, Value);
 /// How to read a column; all but the optional ones are NOT NULL.
 enum Value {
     Time(fn(&Manifest) -> Timestamp),
+    OptionalTime(fn(&Manifest) -> Option<Timestamp>),
     Text(fn(&Manifest) -> &str),
     Count(fn(&Manifest) -> u64),
     Sum(fn(&Manifest) -> i64),
@@ -33,13 +34,15 @@ enum Value {
 }
 
 /// The columns in order.
-const COLUMNS: [Column; 23] = [
+const COLUMNS: [Column; 25] = [
     Column("window_start", Value::Time(|m| m.start)),
     Column("window_stop", Value::Time(|m| m.stop)),
     Column("window_width", Value::Sum(|m| (m.stop - m.start).num_seconds())),
     Column("version", Value::Count(|m| m.version)),
     Column("state", Value::Text(|m| m.state.name())),
     Column("published", Value::Time(|m| m.published)),
+    Column("last_seen", Value::OptionalTime(|m| m.coverage.last_seen)),
+    Column("lag_seconds", Value::OptionalCount(|m| m.lag().map(|lag| lag.num_seconds().unsigned_abs()))),
     Column("edges", Value::Count(|m| m.totals.edges)),
     Column("flows", Value::Sum(|m| m.totals.flows)),
     Column("packets", Value::Sum(|m| m.totals.packets)),
@@ -64,6 +67,7 @@ impl Column {
         let [time, ..] = window_columns();
         let (data_type, nullable) = match self.1 {
             Value::Time(_) => (time.data_type().clone(), false),
+            Value::OptionalTime(_) => (time.data_type().clone(), true),
             Value::Text(_) => (DataType::Utf8View, false),
             Value::Count(_) | Value::Sum(_) => (DataType::Int64, false),
             Value::OptionalCount(_) => (DataType::Int64, true),
@@ -79,6 +83,10 @@ impl Column {
             Value::Time(get) => {
                 let times = of.iter().map(|manifest| get(manifest).timestamp_millis());
                 Arc::new(TimestampMillisecondArray::from_iter_values(times).with_timezone("UTC"))
+            }
+            Value::OptionalTime(get) => {
+                let times = of.iter().map(|manifest| get(manifest).map(|time| time.timestamp_millis()));
+                Arc::new(TimestampMillisecondArray::from_iter(times).with_timezone("UTC"))
             }
             Value::Text(get) => Arc::new(StringViewArray::from_iter_values(of.iter().map(get))),
             Value::Count(get) => Arc::new(Int64Array::from_iter_values(of.iter().map(|manifest| count(get(manifest))))),

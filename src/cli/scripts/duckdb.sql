@@ -13,6 +13,7 @@ SET TimeZone = 'UTC';
 CREATE OR REPLACE TEMP TABLE flowdiff_manifests AS
 SELECT start AS window_start, stop AS window_stop, CAST(epoch(stop) - epoch(start) AS BIGINT) AS window_width,
        version, state, published, files, totals, coverage, cost,
+       if(state = 'final', stop, coverage.last_seen) AS reached,
        regexp_replace(filename, '[^/]+$', '') AS folder
 FROM read_json(
     {manifests},
@@ -23,7 +24,7 @@ FROM read_json(
         start: 'TIMESTAMPTZ', stop: 'TIMESTAMPTZ', version: 'BIGINT', state: 'VARCHAR', published: 'TIMESTAMPTZ',
         files: 'STRUCT(kind VARCHAR, name VARCHAR)[]',
         totals: 'STRUCT(edges BIGINT, flows BIGINT, packets BIGINT, bytes BIGINT)',
-        coverage: 'STRUCT(objects_listed BIGINT, objects_read BIGINT, objects_set_aside BIGINT, records BIGINT, nodata BIGINT, skipdata BIGINT, lines_refused BIGINT, interfaces BIGINT, silent_flow_logs VARCHAR[])',
+        coverage: 'STRUCT(objects_listed BIGINT, objects_read BIGINT, objects_set_aside BIGINT, records BIGINT, nodata BIGINT, skipdata BIGINT, lines_refused BIGINT, interfaces BIGINT, last_seen TIMESTAMPTZ, silent_flow_logs VARCHAR[])',
         cost: 'STRUCT(bytes_read BIGINT, wall_seconds DOUBLE, cpu_seconds DOUBLE, peak_memory_bytes BIGINT)'
     }
 )
@@ -54,7 +55,8 @@ CREATE OR REPLACE TEMP VIEW interfaces AS FROM flowdiff_read('flowdiff_interface
 CREATE OR REPLACE TEMP VIEW objects AS FROM flowdiff_read('flowdiff_objects');
 
 CREATE OR REPLACE TEMP VIEW windows AS
-SELECT window_start, window_stop, window_width, version, state, published,
+SELECT window_start, window_stop, window_width, version, state, published, coverage.last_seen AS last_seen,
+       CAST(if(published < reached, 0, trunc(epoch(published) - epoch(reached))) AS BIGINT) AS lag_seconds,
        totals.edges AS edges, totals.flows AS flows, totals.packets AS packets, totals.bytes AS bytes,
        coverage.objects_listed AS objects_listed, coverage.objects_read AS objects_read,
        coverage.objects_set_aside AS objects_set_aside, coverage.records AS records, coverage.nodata AS nodata,

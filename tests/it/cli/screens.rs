@@ -101,6 +101,7 @@ pub(super) fn check(name: &str, screen: &str) {
     settings.add_filter(r"on \d+ threads", "on [n] threads");
     settings.add_filter(r"\d+(\.\d+)? (B|KiB|MiB)\b", "[size]");
     settings.add_filter(r"AWSLogs/\S+\.gz", "[key]");
+    settings.add_filter(r"(final|provisional)  20\S+Z +\d+", "$1  [published]  [lag]");
     settings.add_filter(regex_escape(env!("CARGO_PKG_VERSION")).as_str(), "[version]");
     settings.bind(|| insta::assert_snapshot!(name, screen));
 }

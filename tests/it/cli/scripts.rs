@@ -91,7 +91,7 @@ async fn duckdb_sees_the_newest_version_of_each_window_and_nothing_else() {
         .arg(&script)
         .args([
             "SELECT window_start, window_stop, window_width, count(*), sum(bytes) FROM edges GROUP BY ALL ORDER BY ALL",
-            "SELECT window_start, window_stop, version, state, edges, objects_listed FROM windows ORDER BY ALL",
+            "SELECT window_start, window_stop, version, state, lag_seconds, edges, objects_listed FROM windows ORDER BY ALL",
             "SELECT count(*) FROM interfaces WHERE window_width = 3600",
             "SELECT object_key FROM objects WHERE window_start = '2026-11-20 13:00:00+00' AND first_end IS NULL",
         ])
@@ -101,9 +101,9 @@ async fn duckdb_sees_the_newest_version_of_each_window_and_nothing_else() {
     let expected = r#"["2026-11-20 12:00:00+00", "2026-11-20 13:00:00+00", "3600", "3", "3"]
 ["2026-11-20 12:00:00+00", "2026-11-20 14:00:00+00", "7200", "6", "15"]
 ["2026-11-20 13:00:00+00", "2026-11-20 14:00:00+00", "3600", "5", "10"]
-["2026-11-20 12:00:00+00", "2026-11-20 13:00:00+00", "1", "final", "3", "7"]
-["2026-11-20 12:00:00+00", "2026-11-20 14:00:00+00", "1", "final", "6", "7"]
-["2026-11-20 13:00:00+00", "2026-11-20 14:00:00+00", "2", "final", "5", "7"]
+["2026-11-20 12:00:00+00", "2026-11-20 13:00:00+00", "1", "final", "39600", "3", "7"]
+["2026-11-20 12:00:00+00", "2026-11-20 14:00:00+00", "1", "final", "36000", "6", "7"]
+["2026-11-20 13:00:00+00", "2026-11-20 14:00:00+00", "2", "final", "36000", "5", "7"]
 ["2"]
 ["text-000000"]
 "#;
