@@ -6,7 +6,7 @@
 
 use crate::process;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ const BUILD_SECONDS: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
 
 macro_rules! metrics {
     ($($constant:ident = $name:literal, $kind:ident, $unit:expr, [$($label:literal),*], $buckets:expr, $help:literal;)*) => {
-        $(const $constant: &str = $name;)*
+        $(pub(crate) const $constant: &str = $name;)*
 
         /// Every metric.
         pub const METRICS: &[Metric] = &[$(Metric {
@@ -107,6 +107,14 @@ metrics! {
         "How far the newest object's file time is behind the clock";
     FOLLOW_WATERMARK_LAG = "flowdiff_follow_watermark_lag_seconds", Gauge, Some(Unit::Seconds), [], &[],
         "How far the watermark is behind the clock";
+    DELIVERIES = "flowdiff_deliveries_total", Counter, None, ["report", "result"], &[],
+        "Messages by what came of them: told, amended, retracted, notice (taken by the receiver), silent (there was nothing to tell), failed (not taken in a round, tried again in later ones)";
+    DELIVERY_RETRIES = "flowdiff_delivery_retries_total", Counter, None, ["report"], &[],
+        "Messages sent again within a round because the receiver was down";
+    DELIVERIES_PENDING = "flowdiff_deliveries_pending", Gauge, None, ["report"], &[],
+        "Deliveries that wait, those included that turn out to be silent";
+    DELIVERY_OLDEST = "flowdiff_delivery_oldest_pending_seconds", Gauge, Some(Unit::Seconds), ["report"], &[],
+        "For how long this process has known of the one that waits longest; 0 if none waits";
     RESIDENT_BYTES = "process_resident_memory_bytes", Gauge, Some(Unit::Bytes), [], &[], "Memory in use";
     CPU_SECONDS = "process_cpu_seconds_total", Gauge, Some(Unit::Seconds), [], &[],
         "CPU time of the process, user and system";
@@ -199,65 +207,35 @@ impl Drop for JobRunning {
     }
 }
 
-/// How a follower is doing; counts are since it began.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Following {
-    /// Whether it works.
-    pub leads: bool,
-    /// Rounds done.
-    pub rounds: u64,
-    /// Objects read, and the records in them.
-    pub objects: u64,
-    /// Records decoded.
-    pub records: u64,
-    /// LIST requests.
-    pub list_requests: u64,
-    /// GET requests.
-    pub get_requests: u64,
-    /// Versions published.
-    pub published: u64,
-    /// Late objects.
-    pub late_objects: u64,
-    /// Windows handed over for delivery.
-    pub delivered: u64,
-    /// Windows that may still change.
-    pub open_windows: u64,
-    /// Windows that could not be built.
-    pub failed_windows: u64,
-    /// Windows that wait for delivery.
-    pub undelivered: u64,
-    /// Seconds from the newest object to the clock.
-    pub lag_seconds: Option<f64>,
-    /// Seconds from the watermark to the clock.
-    pub watermark_lag_seconds: Option<f64>,
-}
-
-/// Takes over how a follower is doing.
-pub fn following(now: &Following) {
-    for (name, count) in [
-        (FOLLOW_ROUNDS, now.rounds),
-        (FOLLOW_OBJECTS, now.objects),
-        (FOLLOW_RECORDS, now.records),
-        (FOLLOW_LISTS, now.list_requests),
-        (FOLLOW_GETS, now.get_requests),
-        (FOLLOW_PUBLISHED, now.published),
-        (FOLLOW_LATE, now.late_objects),
-        (FOLLOW_DELIVERED, now.delivered),
-    ] {
-        counter!(name).absolute(count);
+/// Takes over what a follower counts: counts since it began, and what is so now, if it is known.
+pub(crate) fn following(counts: &[(&'static str, u64)], now: &[(&'static str, Option<f64>)]) {
+    for (name, count) in counts {
+        counter!(*name).absolute(*count);
     }
-    for (name, value) in [
-        (FOLLOW_LEADS, Some(f64::from(u8::from(now.leads)))),
-        (FOLLOW_OPEN, Some(now.open_windows as f64)),
-        (FOLLOW_FAILED, Some(now.failed_windows as f64)),
-        (FOLLOW_UNDELIVERED, Some(now.undelivered as f64)),
-        (FOLLOW_LAG, now.lag_seconds),
-        (FOLLOW_WATERMARK_LAG, now.watermark_lag_seconds),
-    ] {
+    for (name, value) in now {
         if let Some(value) = value {
-            gauge!(name).set(value);
+            gauge!(*name).set(*value);
         }
     }
+}
+
+/// Counts what came of a message of a report: `result` told, amended, retracted, notice, silent or failed.
+pub fn delivery(report: &str, result: &'static str) {
+    counter!(DELIVERIES, "report" => report.to_owned(), "result" => result).increment(1);
+}
+
+/// Counts a message that is sent again.
+pub fn delivery_retried(report: &str) {
+    counter!(DELIVERY_RETRIES, "report" => report.to_owned()).increment(1);
+}
+
+/// What waits to be told by a report, and for how long the oldest of it has.
+pub fn deliveries_pending(report: &str, pending: usize, oldest: Duration) {
+    gauge!(DELIVERIES_PENDING, "report" => report.to_owned()).set(pending as f64);
+    gauge!(DELIVERY_OLDEST, "report" => report.to_owned()).set(oldest.as_secs_f64());
+    // A count that is there before the first failure: only then it is seen to grow.
+    counter!(DELIVERIES, "report" => report.to_owned(), "result" => "failed").increment(0);
+    counter!(DELIVERY_RETRIES, "report" => report.to_owned()).increment(0);
 }
 
 /// Jobs that nobody works on.

@@ -10,7 +10,6 @@ use crate::clock::Clock;
 use crate::config::LogFormat;
 use crate::digest::Builder;
 use crate::error::{Error, ErrorKind, Result};
-use crate::meters;
 use crate::pipeline::deliver::{self, Deliveries};
 use crate::pipeline::follow::{Event, Facts, Follower, Round, Tell};
 use crate::serve::front::{Front, Stop};
@@ -63,8 +62,13 @@ impl Following {
 
     /// Counts how it is doing in `meters`.
     pub(super) fn count_in(&self, meters: &Meters, clock: Clock) {
-        let status = self.follower.status();
-        meters.sample_by(move || meters::following(&status.facts().to_meters(clock.now())));
+        let (status, deliveries) = (self.follower.status(), self.deliveries.clone());
+        meters.sample_by(move || {
+            status.facts().count(clock.now());
+            if let Some(deliveries) = &deliveries {
+                deliveries.count();
+            }
+        });
     }
 
     /// Follows and delivers until `stop`.

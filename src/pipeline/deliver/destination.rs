@@ -66,7 +66,7 @@ impl Destination {
         let to = read("to", &report.to_env, &report.to_file)?.or_else(|| report.to.clone()).unwrap_or_default();
         if to.starts_with("https://") || to.starts_with("http://") {
             let secret = secret.as_deref().map(str::as_bytes);
-            return Ok(Destination::Web(Box::new(Webhook::new(&to, secret, report.body, options)?)));
+            return Ok(Destination::Web(Box::new(Webhook::new(&to, secret, report, options)?)));
         }
         if secret.is_some() {
             return Err(Error::invalid("only messages to a URL are signed: a secret has no effect here"));

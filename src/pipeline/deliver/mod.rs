@@ -33,6 +33,7 @@ use crate::catalog::{Catalog, Entry, Journal, Manifest, State};
 use crate::clock::{Clock, Timestamp};
 use crate::diff;
 use crate::error::{Context, Error, ErrorKind, Result};
+use crate::meters;
 use crate::session::Session;
 use chrono::TimeDelta;
 use destination::Destination;
@@ -200,6 +201,13 @@ impl Deliveries {
             [told, amended, retracted, silent, failed].map(|count| count.load(Relaxed));
         let pending = self.lines.iter().map(|line| line.queue.len() as u64).sum();
         Figures { told, amended, retracted, silent, failed, pending }
+    }
+
+    /// Counts in the metrics what waits for each report.
+    pub fn count(&self) {
+        for Line { report, queue, .. } in &self.lines {
+            meters::deliveries_pending(&report.name, queue.len(), queue.longest_wait().unwrap_or_default());
+        }
     }
 
     async fn want(&self, line: &Line, before: Span, after: Span, versions: Versions) -> Result<()> {

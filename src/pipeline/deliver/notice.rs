@@ -8,6 +8,7 @@ use super::webhook::Failure;
 use super::{Deliveries, record};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
+use crate::meters;
 use crate::window::{Window, format_time};
 use chrono::{SecondsFormat, TimeDelta};
 use futures::future::join_all;
@@ -107,11 +108,15 @@ impl Deliveries {
             .await;
             match told {
                 Ok(is_told) => {
+                    if is_told {
+                        meters::delivery(&line.report.name, "notice");
+                    }
                     self.counts.told.fetch_add(u64::from(is_told), Relaxed);
                     None
                 }
                 Err(failure) => {
                     self.counts.failed.fetch_add(1, Relaxed);
+                    meters::delivery(&line.report.name, "failed");
                     Some(format!("{}: {}", line.report.name, failure.error.copy()))
                 }
             }

@@ -27,8 +27,10 @@ struct State {
     down: Pause,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Due {
+    /// Since when it waits.
+    since: Instant,
     pause: Pause,
     /// Whether it was added since it was begun: then it is not told by what is told now.
     is_renewed: bool,
@@ -55,7 +57,8 @@ impl Pause {
 impl Queue {
     /// Puts a delivery in its place.
     pub(super) fn add(&self, time: Timestamp, id: Uuid) {
-        self.lock().due.entry((time, id)).or_default().is_renewed = true;
+        let new = || Due { since: Instant::now(), pause: Pause::default(), is_renewed: true };
+        self.lock().due.entry((time, id)).or_insert_with(new).is_renewed = true;
         self.added.notify_one();
     }
 
@@ -70,8 +73,9 @@ impl Queue {
     pub(super) fn remove(&self, time: Timestamp, id: Uuid) {
         let mut state = self.lock();
         state.down = Pause::default();
-        if state.due.get(&(time, id)).is_some_and(|due| !due.is_renewed) {
-            state.due.remove(&(time, id));
+        match state.due.get_mut(&(time, id)) {
+            Some(due) if due.is_renewed => due.since = Instant::now(),
+            _ => drop(state.due.remove(&(time, id))),
         }
     }
 
@@ -88,6 +92,11 @@ impl Queue {
     /// How many are due.
     pub(super) fn len(&self) -> usize {
         self.lock().due.len()
+    }
+
+    /// For how long the one has been due that waits longest.
+    pub(super) fn longest_wait(&self) -> Option<Duration> {
+        self.lock().due.values().map(|due| due.since).min().map(|since| since.elapsed())
     }
 
     /// All that are due, the oldest first.
@@ -150,6 +159,30 @@ mod tests {
         let next = std::pin::pin!(queue.next());
         assert!(futures::poll!(next).is_pending());
         assert_eq!(queue.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_delivery_waits_from_when_it_is_due_until_it_is_told() {
+        let queue = Queue::default();
+        assert_eq!(queue.longest_wait(), None);
+        let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let (short, first) = (Duration::from_millis(20), Instant::now());
+        queue.add(at(1), one);
+        tokio::time::sleep(short).await;
+        let second = Instant::now();
+        queue.add(at(2), other);
+        queue.add(at(1), one);
+        let wait = queue.longest_wait().unwrap();
+        assert!(wait >= short && wait <= first.elapsed(), "it was due before");
+        queue.begin(at(1), one);
+        queue.remove(at(1), one);
+        assert!(queue.longest_wait().unwrap() <= second.elapsed());
+        tokio::time::sleep(short).await;
+        queue.begin(at(2), other);
+        let third = Instant::now();
+        queue.add(at(2), other);
+        queue.remove(at(2), other);
+        assert!(queue.longest_wait().unwrap() <= third.elapsed(), "what waits became due while it was told");
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@ use crate::catalog::Entry;
 use crate::clock::Timestamp;
 use crate::diff::diff;
 use crate::error::{Error, Result};
+use crate::meters;
 use futures::future::join_all;
 use futures::{StreamExt, TryStreamExt, stream};
 use std::collections::HashMap;
@@ -116,6 +117,7 @@ impl Deliveries {
             Ok(Outcome::Later) => line.queue.pause(time, id, false, duration(self.parts.options.lease), None),
             Err(Failure { error, is_down, retry_after }) => {
                 self.counts.failed.fetch_add(1, Relaxed);
+                meters::delivery(&line.report.name, "failed");
                 let (report, to) = (&line.report.name, line.destination.to_string());
                 let error = error.context(format!("tell report {report}")).copy().to_string();
                 tracing::warn!(report, to, %id, error, "a message was not taken; it is sent again later");
@@ -163,6 +165,7 @@ impl Deliveries {
         let contents = found.contents();
         if !record.must_tell(&contents, line.report.empty) {
             self.counts.silent.fetch_add(1, Relaxed);
+            meters::delivery(&line.report.name, "silent");
             return self.finish(&record, versions, None).await;
         }
         let me = self.holder;
@@ -179,11 +182,18 @@ impl Deliveries {
         let message = Message::new((&record, attempt), &line.report, (&before, &after), found, clock.now());
         line.destination.deliver(&message.envelope(line.report.body)?, *clock, stop).await?;
         self.counts.told.fetch_add(1, Relaxed);
-        match message.state {
-            MessageState::First => {}
-            MessageState::Amended => drop(self.counts.amended.fetch_add(1, Relaxed)),
-            MessageState::Retracted => drop(self.counts.retracted.fetch_add(1, Relaxed)),
-        }
+        let result = match message.state {
+            MessageState::First => "told",
+            MessageState::Amended => {
+                self.counts.amended.fetch_add(1, Relaxed);
+                "amended"
+            }
+            MessageState::Retracted => {
+                self.counts.retracted.fetch_add(1, Relaxed);
+                "retracted"
+            }
+        };
+        meters::delivery(&line.report.name, result);
         let told = Told { revision: attempt.revision, contents: attempt.contents.clone() };
         self.finish(&record, versions, Some(told)).await
     }

@@ -3,10 +3,11 @@
 
 use super::destination::Envelope;
 use super::guard;
-use super::options::{Body, Options};
+use super::options::{Body, Options, Report};
 use crate::clock::Timestamp;
 use crate::diff::printable;
 use crate::error::{Error, ErrorKind, Result};
+use crate::meters;
 use backon::BackoffBuilder;
 use chrono::TimeDelta;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
@@ -26,6 +27,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// A receiver.
 pub(super) struct Webhook {
+    report: String,
     client: Client,
     url: Url,
     secret: Option<hmac::Key>,
@@ -51,11 +53,11 @@ impl From<Error> for Failure {
 }
 
 impl Webhook {
-    /// A receiver at `url`; messages are signed if there is a secret.
+    /// The receiver of a report at `url`; messages are signed if there is a secret.
     ///
     /// # Errors
     /// `Invalid` if nothing may be sent there; the URL is not repeated, since it may be a secret.
-    pub(super) fn new(url: &str, secret: Option<&[u8]>, body: Body, options: &Options) -> Result<Webhook> {
+    pub(super) fn new(url: &str, secret: Option<&[u8]>, report: &Report, options: &Options) -> Result<Webhook> {
         let url = Url::parse(url).map_err(|error| Error::invalid(format!("the URL cannot be read: {error}")))?;
         guard::check(&url)?;
         // The first of all who use TLS sets it; all of them set the same.
@@ -70,7 +72,8 @@ impl Webhook {
             .map_err(|error| Error::internal("no HTTP client").with_source(error))?;
         let secret = secret.map(|secret| hmac::Key::new(hmac::HMAC_SHA256, secret));
         let (attempts_max, backoff_max) = (options.attempts_max, duration(options.backoff_max));
-        Ok(Webhook { client, url, secret, body, attempts_max, backoff_max })
+        let (report, body) = (report.name.clone(), report.body);
+        Ok(Webhook { report, client, url, secret, body, attempts_max, backoff_max })
     }
 
     /// Sends a message until it is taken, refused, or was sent often enough; once more at the most after `stop`.
@@ -95,6 +98,7 @@ impl Webhook {
                     if stop.run_until_cancelled(tokio::time::sleep(pause.max(wanted))).await.is_none() {
                         return Err(failure);
                     }
+                    meters::delivery_retried(&self.report);
                 }
                 _ => return Err(failure),
             }
@@ -230,10 +234,10 @@ mod tests {
     #[test]
     fn nothing_secret_of_a_receiver_is_shown() {
         let url = "https://user:pass@hooks.example/services/T0/B0/secret";
-        let webhook = Webhook::new(url, Some(b"key"), Body::Slack, &Options::default()).unwrap();
+        let webhook = Webhook::new(url, Some(b"key"), &Report::default(), &Options::default()).unwrap();
         assert_eq!(format!("{webhook} {webhook:?}"), "https://hooks.example Webhook(https://hooks.example)");
-        let error =
-            Webhook::new("https://hooks.example:port/secret", None, Body::Slack, &Options::default()).unwrap_err();
+        let url = "https://hooks.example:port/secret";
+        let error = Webhook::new(url, None, &Report::default(), &Options::default()).unwrap_err();
         assert!(!format!("{error:?}").contains("secret"));
     }
 }

@@ -1,7 +1,7 @@
 //! How a follower is doing: the same facts for a terminal, for metrics and for whoever asks.
 
 use crate::clock::Timestamp;
-use crate::meters::Following;
+use crate::meters;
 use crate::scan::Figures;
 use chrono::TimeDelta;
 use serde::Serialize;
@@ -41,25 +41,29 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// The facts as they are counted.
-    pub fn to_meters(&self, now: Timestamp) -> Following {
+    /// Counts the facts in the metrics.
+    pub fn count(&self, now: Timestamp) {
         let seconds = |span: TimeDelta| span.num_seconds() as f64;
-        Following {
-            leads: self.leads,
-            rounds: self.rounds,
-            objects: self.objects,
-            records: self.records,
-            list_requests: self.list_requests,
-            get_requests: self.get_requests,
-            published: self.published,
-            late_objects: self.late_objects,
-            delivered: self.delivered,
-            open_windows: self.open_windows,
-            failed_windows: self.failed_windows,
-            undelivered: self.undelivered,
-            lag_seconds: self.lag(now).map(seconds),
-            watermark_lag_seconds: self.watermark.map(|watermark| seconds(now - watermark)),
-        }
+        meters::following(
+            &[
+                (meters::FOLLOW_ROUNDS, self.rounds),
+                (meters::FOLLOW_OBJECTS, self.objects),
+                (meters::FOLLOW_RECORDS, self.records),
+                (meters::FOLLOW_LISTS, self.list_requests),
+                (meters::FOLLOW_GETS, self.get_requests),
+                (meters::FOLLOW_PUBLISHED, self.published),
+                (meters::FOLLOW_LATE, self.late_objects),
+                (meters::FOLLOW_DELIVERED, self.delivered),
+            ],
+            &[
+                (meters::FOLLOW_LEADS, Some(f64::from(u8::from(self.leads)))),
+                (meters::FOLLOW_OPEN, Some(self.open_windows as f64)),
+                (meters::FOLLOW_FAILED, Some(self.failed_windows as f64)),
+                (meters::FOLLOW_UNDELIVERED, Some(self.undelivered as f64)),
+                (meters::FOLLOW_LAG, self.lag(now).map(seconds)),
+                (meters::FOLLOW_WATERMARK_LAG, self.watermark.map(|watermark| seconds(now - watermark))),
+            ],
+        );
     }
 
     /// How far the newest object is behind the clock.
