@@ -17,4 +17,4 @@ pub use bucket::Bucket;
 pub use cost::{Prices, Usage};
 pub use options::{Access, Encryption, Options, Role};
 pub use policy::{Place, least_policy};
-pub use queue::{Message, QUEUE_BATCH, Queue};
+pub use queue::{Message, QUEUE_BATCH, Queue, QueueAttributes};

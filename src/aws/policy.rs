@@ -58,7 +58,13 @@ fn reading(partition: &str, place: &Place) -> Vec<Value> {
         json!({
             "Sid": "TakeNotifications",
             "Effect": "Allow",
-            "Action": ["sqs:ReceiveMessage", "sqs:ChangeMessageVisibility", "sqs:DeleteMessage"],
+            "Action": [
+                "sqs:ReceiveMessage",
+                "sqs:ChangeMessageVisibility",
+                "sqs:DeleteMessage",
+                // For `check`, which works without.
+                "sqs:GetQueueAttributes",
+            ],
             "Resource": queue,
         })
     }));

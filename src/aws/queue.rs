@@ -8,7 +8,9 @@ use aws_config::Region;
 use aws_config::identity::IdentityCache;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
-use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry};
+use aws_sdk_sqs::types::{
+    ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, QueueAttributeName,
+};
 use chrono::TimeDelta;
 use tokio::sync::OnceCell;
 use url::Url;
@@ -26,6 +28,23 @@ pub struct Queue {
     region: Option<String>,
     access: Access,
     client: OnceCell<Client>,
+}
+
+/// What is set for a queue, as far as a reader of notifications cares, and how much is in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueueAttributes {
+    /// About how many messages wait.
+    pub waiting: u64,
+    /// About how many were given to readers that have not deleted them.
+    pub held: u64,
+    /// How long each message is held back before anybody is given it.
+    pub delay: TimeDelta,
+    /// How long a message is kept.
+    pub retention: TimeDelta,
+    /// Whether a policy lets others than its owner do anything.
+    pub has_policy: bool,
+    /// How often a message is given to readers before it is moved to the queue of dead letters; none: for ever.
+    pub receives_max: Option<u64>,
 }
 
 /// A message that was received: nobody else is given it for a while.
@@ -123,6 +142,44 @@ impl Queue {
         deleted.map(|deleted| deleted.failed.len()).map_err(|error| self.failed("delete messages of", error))
     }
 
+    /// How the queue is set up; `None` if the caller may not know.
+    ///
+    /// # Errors
+    /// As [`Queue::receive`].
+    pub async fn attributes(&self) -> Result<Option<QueueAttributes>> {
+        let request = self.client().await.get_queue_attributes().queue_url(&self.url);
+        let found = match request.attribute_names(QueueAttributeName::All).send().await {
+            Ok(found) => found.attributes.unwrap_or_default(),
+            Err(error) if error.code().is_some_and(|code| code.contains("AccessDenied")) => return Ok(None),
+            Err(error) => return Err(self.failed("read the attributes of", error)),
+        };
+        let number = |name| found.get(&name).and_then(|text| text.parse::<u32>().ok()).unwrap_or_default();
+        let span = |name| TimeDelta::seconds(number(name).into());
+        Ok(Some(QueueAttributes {
+            waiting: number(QueueAttributeName::ApproximateNumberOfMessages).into(),
+            held: number(QueueAttributeName::ApproximateNumberOfMessagesNotVisible).into(),
+            delay: span(QueueAttributeName::DelaySeconds),
+            retention: span(QueueAttributeName::MessageRetentionPeriod),
+            has_policy: found.get(&QueueAttributeName::Policy).is_some_and(|text| !text.is_empty()),
+            receives_max: found.get(&QueueAttributeName::RedrivePolicy).and_then(|text| receives_max(text)),
+        }))
+    }
+
+    /// Tries what a reader does: keeps and deletes a message that there is not, and receives one, which is at once there for
+    /// others again. That counts as received once more, so it is left out unless `receive` says so.
+    ///
+    /// # Errors
+    /// As [`Queue::receive`].
+    pub async fn probe(&self, receive: bool) -> Result<()> {
+        let nobodys = ["flowdiff-check".to_owned()];
+        self.extend(&nobodys, TimeDelta::zero()).await?;
+        self.delete(&nobodys).await?;
+        if receive {
+            self.receive(1, TimeDelta::zero(), TimeDelta::zero()).await?;
+        }
+        Ok(())
+    }
+
     async fn client(&self) -> &Client {
         let open = || async {
             let found = Found::look_up(&self.access).await;
@@ -148,9 +205,20 @@ impl Queue {
             (Some(code), Some(message)) => format!("{code}: {message}"),
             _ => DisplayErrorContext(&error).to_string(),
         };
-        Error::new(kind, format!("{doing} queue {}: {why}", self.url))
-            .with_hint("the reader needs sqs:ReceiveMessage, sqs:ChangeMessageVisibility and sqs:DeleteMessage on it")
+        let is_missing = error.code().is_some_and(|code| code.contains("NonExistent") || code.contains("DoesNotExist"));
+        Error::new(kind, format!("{doing} queue {}: {why}", self.url)).with_hint(match is_missing {
+            true => "correct notifications.queue_url: aws sqs get-queue-url --queue-name NAME tells it",
+            false => "the reader needs sqs:ReceiveMessage, sqs:ChangeMessageVisibility and sqs:DeleteMessage on it",
+        })
     }
+}
+
+/// How often a message is received before it is a dead letter, by the text of a redrive policy. It is a number, or a number
+/// in quotes.
+fn receives_max(policy: &str) -> Option<u64> {
+    let policy: serde_json::Value = serde_json::from_str(policy).ok()?;
+    let most = &policy["maxReceiveCount"];
+    most.as_u64().or_else(|| most.as_str()?.parse().ok())
 }
 
 fn is_throttled(code: Option<&str>) -> bool {
@@ -202,6 +270,18 @@ mod tests {
         let queue = Queue::new("https://sqs.eu-west-1.amazonaws.com/1/q", Some("http://here"), access).unwrap();
         assert_eq!((queue.endpoint_url.as_str(), queue.region.as_deref()), ("http://here", Some("eu-north-1")));
         assert_eq!(queue.arn("aws"), "arn:aws:sqs:eu-north-1:1:q");
+    }
+
+    #[test]
+    fn a_redrive_policy_tells_how_often_a_message_comes() {
+        for (policy, most) in [
+            (r#"{"deadLetterTargetArn":"arn:aws:sqs:eu-west-1:1:dead","maxReceiveCount":5}"#, Some(5)),
+            (r#"{"maxReceiveCount":"10"}"#, Some(10)),
+            ("{}", None),
+            ("", None),
+        ] {
+            assert_eq!(receives_max(policy), most, "{policy}");
+        }
     }
 
     #[test]

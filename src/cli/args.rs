@@ -217,8 +217,12 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Serve digests and diffs over HTTP, until Ctrl-C or SIGTERM.
     Serve(ServeArgs),
-    /// Check settings, source and store, and say what is wrong and how to mend it.
-    Check,
+    /// Check settings, source, store, queue, reports; say what is wrong and how to mend it.
+    Check {
+        /// Send each report's receiver a test message.
+        #[arg(long)]
+        send_test: bool,
+    },
     /// Print the least IAM policy for the source and the store.
     IamPolicy,
     /// Print a script of views over the store for DuckDB.

@@ -87,6 +87,15 @@ impl Following {
 
 /// The notifications that the settings name, if any.
 fn notifications(setup: &Setup) -> Result<Option<Notifications>> {
+    let Some((queue, place)) = queue(setup)? else { return Ok(None) };
+    Notifications::new(queue, place, &setup.config().notifications).map(Some)
+}
+
+/// The queue that the settings name, if any, and whose objects are wanted of what it tells.
+///
+/// # Errors
+/// `Invalid` if the source is no bucket, or the queue's URL is none.
+pub(super) fn queue(setup: &Setup) -> Result<Option<(Queue, Place)>> {
     let config = setup.config();
     let Some(url) = &config.notifications.queue_url else { return Ok(None) };
     let location = setup.source_location()?;
@@ -97,7 +106,7 @@ fn notifications(setup: &Setup) -> Result<Option<Notifications>> {
     let endpoint = config.notifications.queue_endpoint_url.as_deref();
     let queue = Queue::new(url, endpoint, config.queue_access(setup.clock, &setup.usage))?;
     let place = Place { bucket: bucket.name().to_owned(), root: location.root, listing: config.source.listing() };
-    Notifications::new(queue, place, &config.notifications).map(Some)
+    Ok(Some((queue, place)))
 }
 
 /// Runs `follow`; returns the exit code.

@@ -152,7 +152,7 @@ async fn dispatch(setup: &Setup, command: Command) -> Result<u8> {
         Command::Diff(diff) => return diff_command(setup, diff).await,
         Command::Explain(explain) => explain::run(setup, explain).await?,
         Command::Serve(args) => serve::run(setup, args.follow).await?,
-        Command::Check => return check::run(setup).await,
+        Command::Check { send_test } => return check::run(setup, send_test).await,
         Command::IamPolicy => setup.print(&iam_policy::policy(setup)?)?,
         Command::DuckdbInit => setup.print(&scripts::duckdb(setup)?)?,
         Command::AthenaDdl { since } => setup.print(&scripts::athena(setup, since.as_deref())?)?,

@@ -24,13 +24,13 @@ const HEADER: &str = "version account-id interface-id srcaddr dstaddr srcport ds
 static GO_ON: AtomicBool = AtomicBool::new(false);
 
 /// A source and a store in a folder, and the events of whoever follows.
-struct Site {
-    folder: tempfile::TempDir,
+pub(crate) struct Site {
+    pub(crate) folder: tempfile::TempDir,
     events: Arc<Mutex<Vec<String>>>,
 }
 
 impl Site {
-    fn new() -> Site {
+    pub(crate) fn new() -> Site {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("logs")).unwrap();
         Site { folder, events: Arc::default() }
@@ -40,19 +40,12 @@ impl Site {
         self.folder.path().join(name)
     }
 
-    /// Writes an object of a flow log, with one record that ends a minute after its file time.
-    fn write(&self, flow_log: u8, file_time: &str) {
-        let time: Timestamp = file_time.parse().unwrap();
-        let end = time.timestamp() + 60;
-        let text = format!(
-            "{HEADER}\n2 123456789012 eni-{flow_log} 10.0.0.1 10.0.0.2 40000 443 6 3 300 {end} {end} ACCEPT OK\n"
-        );
-        let folder =
-            self.path("logs").join(format!("AWSLogs/123456789012/vpcflowlogs/us-east-1/{}", time.format("%Y/%m/%d")));
-        std::fs::create_dir_all(&folder).unwrap();
-        let name =
-            format!("123456789012_vpcflowlogs_us-east-1_fl-{flow_log}_{}_0a1b2c3d.log", time.format("%Y%m%dT%H%MZ"));
-        std::fs::write(folder.join(name), text).unwrap();
+    /// Writes an object of a flow log.
+    pub(crate) fn write(&self, flow_log: u8, file_time: &str) {
+        let (key, text) = object(flow_log, file_time.parse().unwrap());
+        let path = self.path("logs").join(key);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
     }
 
     fn follower(&self, now: &str) -> Follower {
@@ -84,6 +77,16 @@ impl Site {
         follower.round(Vec::new(), &GO_ON).await.unwrap();
         self.told()
     }
+}
+
+/// The key and the text of an object of a flow log, with one record that ends a minute after its file time.
+pub(crate) fn object(flow_log: u8, time: Timestamp) -> (String, String) {
+    let end = time.timestamp() + 60;
+    let text =
+        format!("{HEADER}\n2 123456789012 eni-{flow_log} 10.0.0.1 10.0.0.2 40000 443 6 3 300 {end} {end} ACCEPT OK\n");
+    let (day, stamp) = (time.format("%Y/%m/%d"), time.format("%Y%m%dT%H%MZ"));
+    let name = format!("123456789012_vpcflowlogs_us-east-1_fl-{flow_log}_{stamp}_0a1b2c3d.log");
+    (format!("AWSLogs/123456789012/vpcflowlogs/us-east-1/{day}/{name}"), text)
 }
 
 fn described(manifest: &Manifest) -> String {
@@ -318,7 +321,7 @@ async fn one_follower_works_and_the_other_takes_over_when_it_ends() {
     second.2.await.unwrap().unwrap();
 }
 
-fn command(site: &Site, args: &[&str]) -> Command {
+pub(crate) fn command(site: &Site, args: &[&str]) -> Command {
     let mut command = Command::cargo_bin("flowdiff").unwrap();
     command.current_dir(site.folder.path()).env_clear().args(["--source", "logs", "--store", "store"]).args(args);
     command

@@ -4,8 +4,9 @@
 //! The addresses that were checked are those that are connected to: a name is resolved here and nowhere else, so a second
 //! answer of another kind comes too late. Redirects are not followed, and no proxy is asked.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use url::{Host, Url};
 
@@ -16,14 +17,47 @@ pub(super) struct Resolver;
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         Box::pin(async move {
-            // The port is set by who asks.
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let allowed: Vec<SocketAddr> = found.filter(|address| why_not(address.ip()).is_none()).collect();
+            let allowed = allowed(name.as_str()).await?;
             match allowed.is_empty() {
-                true => Err(format!("{} has no address that messages may be sent to", name.as_str()).into()),
+                true => Err(none_allowed(name.as_str()).into()),
                 false => Ok(Box::new(allowed.into_iter()) as Addrs),
             }
         })
+    }
+}
+
+/// The addresses of a name that messages may be sent to. The port is set by who asks.
+async fn allowed(name: &str) -> std::io::Result<Vec<SocketAddr>> {
+    let found = tokio::net::lookup_host((name, 0)).await?;
+    Ok(found.filter(|address| why_not(address.ip()).is_none()).collect())
+}
+
+fn none_allowed(name: &str) -> String {
+    format!("{name} has no address that messages may be sent to")
+}
+
+/// The addresses that messages to a URL go to, sorted.
+///
+/// # Errors
+/// `Invalid` if none of them is one that messages may be sent to; `Unavailable` if the name is not known.
+pub(super) async fn addresses(url: &Url) -> Result<Vec<IpAddr>> {
+    check(url)?;
+    let name = match url.host() {
+        Some(Host::Domain(name)) => name,
+        Some(Host::Ipv4(address)) => return Ok(vec![address.into()]),
+        Some(Host::Ipv6(address)) => return Ok(vec![address.into()]),
+        None => return Ok(Vec::new()),
+    };
+    let unknown = |error| {
+        Error::new(ErrorKind::Unavailable, format!("host {name} cannot be resolved"))
+            .with_source(error)
+            .with_hint("look at the name in the URL, and at the resolver of this machine")
+    };
+    let addresses: BTreeSet<IpAddr> = allowed(name).await.map_err(unknown)?.iter().map(SocketAddr::ip).collect();
+    match addresses.is_empty() {
+        true => Err(Error::invalid(none_allowed(name))
+            .with_hint("link-local addresses and metadata services are refused: name another host")),
+        false => Ok(addresses.into_iter().collect()),
     }
 }
 
@@ -142,5 +176,11 @@ mod tests {
         assert!(!found.is_empty());
         // A name that the resolver of the system reads as an address.
         assert!(Resolver.resolve("169.254.169.254".parse().unwrap()).await.is_err());
+        let addresses = async |url: &str| addresses(&Url::parse(url).unwrap()).await;
+        assert!(addresses("http://localhost/hook").await.unwrap().iter().all(IpAddr::is_loopback));
+        assert_eq!(addresses("http://[::1]/hook").await.unwrap(), [IpAddr::from(Ipv6Addr::LOCALHOST)]);
+        let unknown = addresses("http://nowhere.invalid/hook").await.unwrap_err();
+        assert_eq!(unknown.kind(), ErrorKind::Unavailable);
+        assert!(unknown.to_string().contains("nowhere.invalid"));
     }
 }

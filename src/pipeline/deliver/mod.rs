@@ -10,6 +10,7 @@
 //! receivers.
 
 mod alertmanager;
+mod check;
 mod destination;
 mod filter;
 mod found;
@@ -24,6 +25,7 @@ mod row;
 mod slack;
 mod webhook;
 
+pub use check::check;
 pub use destination::Lines;
 pub use notice::Notice;
 pub use options::{Body, Change, Compare, Ignore, Options, Report};

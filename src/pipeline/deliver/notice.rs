@@ -35,6 +35,8 @@ pub enum Notice {
         /// When the last one was seen.
         since: Timestamp,
     },
+    /// Somebody looks whether messages arrive.
+    Test,
 }
 
 /// A notice in our own shape.
@@ -55,6 +57,7 @@ impl Notice {
         match self {
             Notice::Late { .. } => "late",
             Notice::Canary { .. } => "canary",
+            Notice::Test => "test",
         }
     }
 
@@ -64,11 +67,12 @@ impl Notice {
                 "{objects} objects of {window} came too late to be taken up: flowdiff backfill --only-late takes them"
             ),
             Notice::Canary { since } => format!("no new object since {}", format_time(*since)),
+            Notice::Test => "this is a test message: what this report tells arrives here".to_owned(),
         }
     }
 
     /// The notice as a report tells it; nothing in the shape of the earlier services' events, which know none.
-    fn envelope(&self, report: &Report, now: Timestamp) -> Result<Option<Envelope>> {
+    pub(super) fn envelope(&self, report: &Report, now: Timestamp) -> Result<Option<Envelope>> {
         let (name, text) = (self.name(), self.text());
         let id = record::notice_id(&report.name, name, &text);
         let json = match report.body {

@@ -14,6 +14,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, StatusCode, redirect};
 use ring::hmac;
 use std::fmt::{self, Write};
+use std::net::IpAddr;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -74,6 +75,19 @@ impl Webhook {
         let (attempts_max, backoff_max) = (options.attempts_max, duration(options.backoff_max));
         let (report, body) = (report.name.clone(), report.body);
         Ok(Webhook { report, client, url, secret, body, attempts_max, backoff_max })
+    }
+
+    /// The addresses that messages go to.
+    ///
+    /// # Errors
+    /// As [`guard::addresses`].
+    pub(super) async fn addresses(&self) -> Result<Vec<IpAddr>> {
+        guard::addresses(&self.url).await
+    }
+
+    /// Whether messages are signed.
+    pub(super) fn is_signed(&self) -> bool {
+        self.secret.is_some()
     }
 
     /// Sends a message until it is taken, refused, or was sent often enough; once more at the most after `stop`.

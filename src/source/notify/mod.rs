@@ -65,7 +65,11 @@ impl Default for Options {
 }
 
 impl Options {
-    fn check(&self) -> Result<()> {
+    /// Checks what can be checked without asking the queue.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the setting that is out of its range.
+    pub fn check(&self) -> Result<()> {
         let range = |name: &str, value: TimeDelta, least: i64, most: TimeDelta| {
             if (TimeDelta::seconds(least)..=most).contains(&value) {
                 return Ok(());

@@ -1,5 +1,6 @@
 //! Deliveries, from published digests to receivers on loopback: what is told, how often, in which state, to whom not.
 
+mod check;
 mod crashes;
 mod receiver;
 

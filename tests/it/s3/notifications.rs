@@ -1,6 +1,6 @@
 //! Notifications of S3 from a queue, on the emulator: received, kept while they are worked on, deleted when that is done.
 
-use super::server::{Server, emulator};
+use super::server::{Server, emulator, run};
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::{BehaviorVersion, Region};
 use aws_sdk_sqs::types::QueueAttributeName;
@@ -165,4 +165,60 @@ async fn a_queue_that_is_not_there_is_asked_again_and_ends_at_once() {
     assert!(timeout(Duration::from_secs(2), notifications.next()).await.is_err());
     let figures = timeout(Duration::from_secs(1), notifications.close()).await.unwrap();
     assert!(figures.failures >= 2, "{figures:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_tells_what_is_wrong_with_a_queue_and_takes_nothing_from_it() {
+    let Some(notified) = Notified::start().await else { return };
+    notified.put(&format!("archive/{FILE}")).await;
+    let before = notified.messages().await;
+    let folder = tempfile::tempdir().unwrap();
+    let check = |queue_url: &str, code: i32| {
+        let url = &notified.server.url;
+        let settings = format!("[notifications]\nqueue_url = {queue_url:?}\nqueue_endpoint_url = {url:?}\n");
+        std::fs::write(folder.path().join("check.toml"), settings).unwrap();
+        let mut command = notified.server.command_with_keys(folder.path());
+        let source = format!("s3://{}/archive", notified.bucket.name());
+        run(command.args(["check", "--config", "check.toml", "--source", &source, "--store", "store"]), code).0
+    };
+    let said = check(&notified.queue_url, 0);
+    for words in [
+        &format!(
+            "ok      notifications: {} for {}: may receive, keep and delete; 2 ",
+            notified.queue_url,
+            notified.bucket.name()
+        ),
+        "better  notifications: it has no redrive policy: a message that cannot be read comes again and again for 4 days\n",
+        "        hint: give it a queue of dead letters",
+        "better  notifications: it has no policy: neither S3 nor SNS",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    let dead =
+        notified.client.create_queue().queue_name(format!("dead-{}", uuid::Uuid::new_v4())).send().await.unwrap();
+    let dead = dead.queue_url.unwrap();
+    let arn = format!("arn:aws:sqs:{}:123456789012:{}", notified.server.region, dead.rsplit('/').next().unwrap());
+    let set = async |name: QueueAttributeName, text: &str| {
+        let request = notified.client.set_queue_attributes().queue_url(&notified.queue_url);
+        request.attributes(name, text).send().await.unwrap();
+    };
+    let redrive = |most: u64| format!("{{\"deadLetterTargetArn\":\"{arn}\",\"maxReceiveCount\":{most}}}");
+    set(QueueAttributeName::RedrivePolicy, &redrive(1)).await;
+    set(QueueAttributeName::DelaySeconds, "7").await;
+    let said = check(&notified.queue_url, 0);
+    assert!(said.contains("takes a message away that was received 1 times"), "{said}");
+    assert!(said.contains("it holds each message back for 7 s"), "{said}");
+    assert_eq!(notified.messages().await, before, "none was taken, none became a dead letter");
+
+    set(QueueAttributeName::RedrivePolicy, &redrive(5)).await;
+    set(QueueAttributeName::DelaySeconds, "0").await;
+    let allowed = serde_json::json!({"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"},
+                                     "Action": "sqs:SendMessage", "Resource": "*"});
+    let policy = serde_json::json!({"Version": "2012-10-17", "Statement": [allowed]});
+    set(QueueAttributeName::Policy, &policy.to_string()).await;
+    let said = check(&notified.queue_url, 0);
+    assert!(said.contains("ok      notifications") && !said.contains("better"), "{said}");
+
+    let said = check(&format!("{}-gone", notified.queue_url), 2);
+    assert!(said.contains("failed  notifications: ") && said.contains("aws sqs get-queue-url"), "{said}");
 }
