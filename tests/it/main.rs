@@ -15,6 +15,7 @@ mod random;
 mod reference;
 mod s3;
 mod serve;
+mod serve_follow;
 mod simulation;
 mod slt;
 mod store_contract;
