@@ -71,7 +71,7 @@ impl Following {
         });
     }
 
-    /// Follows and delivers until `stop`.
+    /// Follows and delivers until `stop`, or until it cannot: then it is `stop` for all who work with it.
     ///
     /// # Errors
     /// As [`Follower::run`].
@@ -81,7 +81,7 @@ impl Following {
                 deliveries.run(stop).await;
             }
         };
-        tokio::join!(self.follower.run(stop), delivering).0
+        tokio::join!(ending(stop, self.follower.run(stop)), delivering).0
     }
 }
 
@@ -154,6 +154,13 @@ pub(super) async fn run(setup: &Setup, args: FollowArgs) -> Result<u8> {
     })
 }
 
+/// Waits for a part of what runs together; nothing goes on without it.
+async fn ending<T>(stop: &CancellationToken, part: impl Future<Output = T>) -> T {
+    let ended = part.await;
+    stop.cancel();
+    ended
+}
+
 /// Follows until `stop`, `/metrics` on an address of its own if one is given.
 async fn run_on(
     setup: &Setup,
@@ -168,8 +175,8 @@ async fn run_on(
     let routes = front.wrap(Router::new(), move || meters.render());
     let end = Stop { begin: stop.clone(), ..Stop::default() };
     let served = front.run(routes, &end, |url| setup.note(&format!("metrics at {url}/metrics")));
-    let (followed, served) = tokio::join!(following.run(stop), served);
-    followed.and(served)
+    let (served, followed) = tokio::join!(ending(stop, served), following.run(stop));
+    served.and(followed)
 }
 
 /// The line that is drawn over on a terminal.

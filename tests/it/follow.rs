@@ -358,6 +358,19 @@ fn a_follower_that_is_told_to_end_finishes_its_round() {
     assert!(child.wait().unwrap().success());
 }
 
+/// A supervisor starts it again where it ends; nobody sees that one follows without its metrics.
+#[test]
+fn a_follower_that_cannot_serve_its_metrics_ends() {
+    let site = Site::new();
+    site.write(1, "2026-11-20T12:00:00Z");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = command(&site, &["follow", "--metrics", &address]).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(5), "{told}");
+    assert!(told.contains(&format!("listen on {address}")), "{told}");
+}
+
 #[test]
 fn a_horizon_that_holds_no_two_windows_is_refused() {
     let site = Site::new();
