@@ -89,15 +89,28 @@ impl Catalog {
         read.await.map_err(|error| Error::internal("the read of a manifest broke off").with_source(error))?
     }
 
-    /// The error for a window that is not published: it names the nearest ones that are.
-    pub async fn not_found(&self, window: &Window) -> Error {
-        let mut published: Vec<Window> = match self.newest(None).await {
-            Ok(newest) => newest.into_keys().collect(),
-            Err(error) => return error,
-        };
+    /// The published windows that are nearest to `window`, the nearest first.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn nearest(&self, window: &Window) -> Result<Vec<Window>> {
+        let mut published: Vec<Window> = self.newest(None).await?.into_keys().collect();
         published.sort_by_key(|other| (other.start() - window.start()).abs() + (other.stop() - window.stop()).abs());
         published.truncate(NEAREST_MAX);
-        let nearest: Vec<String> = published.iter().map(Window::to_string).collect();
+        Ok(published)
+    }
+
+    /// The error for a window that is not published: it names the nearest ones that are.
+    pub async fn not_found(&self, window: &Window) -> Error {
+        match self.nearest(window).await {
+            Ok(nearest) => self.not_published(window, &nearest),
+            Err(error) => error,
+        }
+    }
+
+    /// Likewise, where the nearest ones are known.
+    pub fn not_published(&self, window: &Window, nearest: &[Window]) -> Error {
+        let nearest: Vec<String> = nearest.iter().map(Window::to_string).collect();
         let known = match nearest.is_empty() {
             true => "nothing is published there yet".to_owned(),
             false => format!("nearest: {}", nearest.join(", ")),

@@ -137,9 +137,7 @@ impl Service {
     /// The answer to a request for what `windows` (one, or two to compare) make, of which `missing` is not published: the
     /// job that builds them, or why there is nothing to wait for.
     pub(super) async fn request_windows(&self, windows: &[Window], missing: &Window) -> Response {
-        let Some(jobs) = &self.jobs else {
-            return Problem::from(self.catalog.not_found(missing).await).into_response();
-        };
+        let Some(jobs) = &self.jobs else { return self.not_published(missing).await.into_response() };
         let kind = if windows.len() == 2 { Kind::Diff } else { Kind::Digest };
         let wanted = match Job::new(kind, windows.to_vec()) {
             Ok(job) => jobs.want(job).await,
@@ -149,6 +147,17 @@ impl Service {
             Ok(Requested::Accepted(record)) => self.wait_or_told(jobs, record),
             Ok(Requested::Full) => full().into_response(),
             Err(error) => Problem::from(error).into_response(),
+        }
+    }
+
+    /// The problem for a window that is not published: it names the nearest ones that are.
+    pub(super) async fn not_published(&self, window: &Window) -> Problem {
+        match self.catalog.nearest(window).await {
+            Ok(nearest) => Problem {
+                nearest: Some(nearest.iter().map(Window::to_string).collect()),
+                ..Problem::from(self.catalog.not_published(window, &nearest))
+            },
+            Err(error) => error.into(),
         }
     }
 

@@ -21,14 +21,19 @@ pub struct Problem {
     pub detail: String,
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub hint: Option<Box<str>>,
+    /// What there is nearby, of windows that are not there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub nearest: Option<Box<[String]>>,
     /// The request that it is about, as in the log; set when the problem becomes an answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub request_id: Option<Box<str>>,
     /// Seconds after which it makes sense to ask again.
     #[serde(skip)]
-    pub retry_after: Option<u64>,
+    pub retry_after: Option<u32>,
 }
 
 impl Problem {
@@ -40,6 +45,7 @@ impl Problem {
             status: status.as_u16(),
             detail: detail.into(),
             hint: None,
+            nearest: None,
             request_id: None,
             retry_after: None,
         }
@@ -47,13 +53,13 @@ impl Problem {
 
     /// Adds what to do about it.
     pub fn with_hint(mut self, hint: impl Into<String>) -> Problem {
-        self.hint = Some(hint.into());
+        self.hint = Some(hint.into().into());
         self
     }
 
     /// Adds when to ask again.
     pub fn with_retry_after(mut self, seconds: u64) -> Problem {
-        self.retry_after = Some(seconds);
+        self.retry_after = Some(u32::try_from(seconds).unwrap_or(u32::MAX));
         self
     }
 }
@@ -71,14 +77,14 @@ impl From<Error> for Problem {
             tracing::error!(error = error.copy().to_string(), "a request failed");
         }
         let mut problem = Problem::new(status, error.copy().to_string());
-        problem.hint = error.hint().map(str::to_owned);
+        problem.hint = error.hint().map(Into::into);
         problem.retry_after = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_SECONDS);
         problem
     }
 }
 
 /// When to ask again where the store or the source does not answer.
-const RETRY_SECONDS: u64 = 5;
+const RETRY_SECONDS: u32 = 5;
 
 impl IntoResponse for Problem {
     fn into_response(mut self) -> Response {
