@@ -44,6 +44,9 @@ use tower_http::limit::RequestBodyLimitLayer;
 const READY: &str = "/readyz";
 /// Text of an error that somebody else than this crate wrote; longer ones are cut.
 const FOREIGN_ERROR_BYTES_MAX: usize = 4096;
+/// What is taken of the body of a request that is refused, and how long that may last.
+const REST_BYTES_MAX: usize = 64 * 1024;
+const REST_IN: Duration = Duration::from_secs(1);
 /// The form in which Prometheus reads metrics. Source: its exposition format, version 0.0.4.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -117,7 +120,7 @@ impl Front {
             .layer(RequestBodyLimitLayer::new(body_bytes_max))
             .layer(CatchPanicLayer::custom(panicked))
             .layer(from_fn_with_state(self.clone(), guard))
-            .layer(from_fn(as_problem))
+            .layer(from_fn_with_state(self.clone(), as_problem))
             .layer(from_fn(observe::observe))
     }
 
@@ -148,6 +151,7 @@ async fn guard(State(front): State<Front>, request: Request, next: Next) -> Resp
         Ok(identity) => identity,
         // Whoever tries tokens is slowed down, too.
         Err(refusal) => {
+            take_rest(body).await;
             return parts
                 .rate
                 .count(None, address)
@@ -167,10 +171,19 @@ async fn guard(State(front): State<Front>, request: Request, next: Next) -> Resp
             response.extensions_mut().insert(turn);
             response
         }
-        Err(problem) => problem.into_response(),
+        Err(problem) => {
+            take_rest(request.into_body()).await;
+            problem.into_response()
+        }
     };
     response.extensions_mut().insert(identity);
     response
+}
+
+/// Takes what a refused client still sends, if it is little and comes soon: over HTTP/2 some clients lose an answer that
+/// comes before they have sent all (curl 7.88 does).
+async fn take_rest(body: Body) {
+    let _ = tokio::time::timeout(REST_IN, to_bytes(body, REST_BYTES_MAX)).await;
 }
 
 fn too_long(timeout: Duration) -> Response {
@@ -188,7 +201,7 @@ fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
 }
 
 /// Makes a problem of what a library refused in plain text.
-async fn as_problem(request: Request, next: Next) -> Response {
+async fn as_problem(State(front): State<Front>, request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
@@ -197,7 +210,14 @@ async fn as_problem(request: Request, next: Next) -> Response {
     }
     let (mut head, body) = response.into_parts();
     let text = to_bytes(body, FOREIGN_ERROR_BYTES_MAX).await.unwrap_or_default();
-    let (described, body) = Problem::new(status, String::from_utf8_lossy(&text)).into_response().into_parts();
+    let problem = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Problem::new(status, format!("the body has more than {} bytes", front.parts.options.body_bytes_max))
+                .with_hint("send less, or raise serve.body_bytes_max")
+        }
+        _ => Problem::new(status, String::from_utf8_lossy(&text)),
+    };
+    let (described, body) = problem.into_response().into_parts();
     head.headers.remove(header::CONTENT_LENGTH);
     head.headers.extend(described.headers);
     Response::from_parts(head, Body::new(body))
