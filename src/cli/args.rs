@@ -175,10 +175,10 @@ pub enum Command {
     /// Show what is published, and how complete it is.
     Windows {
         /// Windows that end after this time.
-        #[arg(long)]
+        #[arg(long, allow_hyphen_values = true)]
         from: Option<String>,
         /// Windows that begin before this time.
-        #[arg(long)]
+        #[arg(long, allow_hyphen_values = true)]
         to: Option<String>,
     },
     /// Print the edges of a window.
@@ -206,7 +206,7 @@ pub enum Command {
         /// A parameter, name=value.
         #[arg(long, value_name = "NAME=VALUE")]
         param: Vec<String>,
-        /// Let edges, interfaces and objects be those of one window.
+        /// Let edges, interfaces and objects be those of one window, and window_start and window_stop its ends.
         #[arg(long)]
         window: Option<String>,
         /// List the queries there are, with their parameters.
@@ -230,7 +230,7 @@ pub enum Command {
     /// Print tables and views over the store for Athena.
     AthenaDdl {
         /// First day that Athena looks at: a date or a time ago; default: three years ago.
-        #[arg(long)]
+        #[arg(long, allow_hyphen_values = true)]
         since: Option<String>,
     },
     /// Tokens for the service.
@@ -341,7 +341,7 @@ pub struct FollowArgs {
     #[arg(long)]
     pub width: Option<String>,
     /// Address and port to serve /metrics on
-    #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "once")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = address, conflicts_with = "once")]
     pub metrics: Option<SocketAddr>,
 }
 
@@ -373,7 +373,7 @@ pub struct DiffArgs {
 #[derive(Debug, ClapArgs)]
 pub struct ServeArgs {
     /// Address and port to listen on [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = address)]
     pub listen: Option<SocketAddr>,
     /// Listen beyond this machine without tokens, because something in front asks who it is.
     #[arg(long)]
@@ -406,4 +406,9 @@ pub struct ExplainArgs {
     /// Lines at most.
     #[arg(long, default_value_t = 100)]
     pub limit: u64,
+}
+
+/// Where to listen: an address, not a name, for a name may have several.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "write an address and a port, such as 127.0.0.1:8080 or [::1]:8080".to_owned())
 }

@@ -103,8 +103,17 @@ async fn dispatch(setup: &Setup, command: Command) -> Result<u8> {
             if let Some(note) = query.note() {
                 setup.note(&note);
             }
+            let mut params = params(&param)?;
+            if let Some(window) = &window {
+                let window = parse_window(window, setup)?;
+                for (name, end) in [("window_start", window.start()), ("window_stop", window.stop())] {
+                    if query.params.iter().any(|param| param.name == name) {
+                        params.entry(name.to_owned()).or_insert_with(|| format_time(end));
+                    }
+                }
+            }
             let session = setup.session_with_window(window.as_deref()).await?;
-            let frame = session.plan_query(&query, &params(&param)?, setup.clock.now()).await?;
+            let frame = session.plan_query(&query, &params, setup.clock.now()).await?;
             setup.write_frame(frame).await?;
         }
         Command::Digest { window, force, explain, dry_run } => {

@@ -275,6 +275,7 @@ fn wrong_input() {
         &["sql", "SELECT 1", "--output", "logs", "--source", "logs"],
         &["config", "show", "--config", "missing.toml"],
         &["check", "--source", "logs"],
+        &["serve", "--listen", "localhost:8080"],
         &["frobnicate"],
     ];
     check("wrong_input", &screen(folder.path(), commands));
@@ -332,6 +333,7 @@ fn a_diff_at_every_grain_and_its_exit_code() {
 fn what_reads_a_store() {
     let commands = [
         &["windows", "--format", "table"][..],
+        &["windows", "--from", "-1d", "--to", "-1h"],
         &["edges", BEFORE, "--format", "table"],
         &["graph", BEFORE],
         &["explain", AFTER, "--srcaddr", "10.0.0.9", "--dstaddr", "203.0.113.7", "--limit", "1"],
@@ -346,6 +348,7 @@ fn what_reads_a_store() {
             "--format",
             "csv",
         ],
+        &["query", "top_talkers", "--window", AFTER, "--param", "limit=1"],
         &["check"],
     ];
     let commands = commands.map(|args| [args, &PLACES].concat());
