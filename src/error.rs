@@ -99,7 +99,11 @@ impl Error {
         let mut message = self.message.clone();
         let mut next = std::error::Error::source(self);
         while let Some(error) = next {
-            message += &format!(": {error}");
+            let cause = error.to_string();
+            // A wrapper often repeats the words of what it wraps.
+            if !message.ends_with(&cause) {
+                message += &format!(": {cause}");
+            }
             next = error.source();
         }
         Error { kind: self.kind, message, hint: self.hint().map(str::to_owned), source: None }
@@ -264,6 +268,14 @@ impl From<serde_json::Error> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_copy_says_each_cause_once() {
+        let io = std::io::Error::new(std::io::ErrorKind::NotADirectory, "not a directory");
+        let store = object_store::Error::Generic { store: "Folder", source: Box::new(io) };
+        let error = Error::from(store).context("list digests");
+        assert_eq!(error.copy().to_string(), "list digests: Generic Folder error: not a directory");
+    }
 
     #[test]
     fn an_error_of_ours_survives_the_way_through_a_plan() {

@@ -129,7 +129,11 @@ impl Catalog {
         match create().await {
             Ok(_) | Err(Store::AlreadyExists { .. }) => {}
             Err(Store::NotImplemented { .. } | Store::NotSupported { .. }) => return Ok(false),
-            Err(error) => return Err(Error::from(error).context(format!("write probe {path} to {}", self.url))),
+            Err(error) => {
+                let error =
+                    Error::from(error).with_hint("the store must be writable here; `flowdiff check` looks again");
+                return Err(error.context(format!("write probe {path} to {}", self.url)));
+            }
         }
         let second = create().await;
         if let Err(error) = self.store.delete(&path).await {

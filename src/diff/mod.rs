@@ -86,12 +86,13 @@ impl Options {
     /// Whether they make sense together.
     ///
     /// # Errors
-    /// `Invalid` for a ratio below 1.
+    /// `Invalid` for a ratio below 1, and for one that is infinite or no number.
     pub fn check(&self) -> Result<()> {
         if self.ratio >= 1.0 && self.ratio.is_finite() {
             return Ok(());
         }
-        Err(Error::invalid(format!("ratio {} is below 1", self.ratio))
+        let fault = if self.ratio < 1.0 { "is below 1" } else { "is not finite" };
+        Err(Error::invalid(format!("ratio {} {fault}", self.ratio))
             .with_hint("a ratio of 2 shows edges whose bytes doubled or halved"))
     }
 

@@ -143,6 +143,10 @@ pub(super) async fn explain(
 ) -> Result<Response, Problem> {
     let format = negotiate(query.format.as_deref(), &headers, &ROWS)?;
     let window = service.window(&query.window)?;
+    if !service.session.context().table_exist("flows").map_err(crate::Error::from)? {
+        return Err(Problem::new(StatusCode::NOT_FOUND, "this service has no flow logs")
+            .with_hint("set source.url where it runs"));
+    }
     let given = [
         ("start", Some(format_time(window.start()))),
         ("stop", Some(format_time(window.stop()))),

@@ -214,6 +214,9 @@ fn plain(message: &str) -> String {
     if message.contains("only supports a single SQL statement") {
         return "this is more than one statement: give one at a time".to_owned();
     }
+    if message.contains("No SQL statements were provided") {
+        return "there is no statement: write one, such as SELECT * FROM windows".to_owned();
+    }
     let message = message.strip_prefix("Error during planning: ").unwrap_or(message);
     let parser =
         message.strip_prefix("SQL error: ").and_then(|rest| rest.split_once("Error(\"")?.1.strip_suffix("\")"));

@@ -42,7 +42,11 @@ impl Window {
                     .with_hint("times lie between 1677-09-22 and 2262-04-11"));
             }
             if instant.timestamp() % 60 != 0 || instant.timestamp_subsec_nanos() != 0 {
-                return Err(Error::invalid(format!("{} is not a whole minute", format_time(instant)))
+                let said = match instant.timestamp_subsec_nanos() {
+                    0 => format_time(instant),
+                    _ => instant.to_rfc3339_opts(SecondsFormat::AutoSi, true),
+                };
+                return Err(Error::invalid(format!("{said} is not a whole minute"))
                     .with_hint("windows begin and end on whole minutes"));
             }
         }
@@ -152,6 +156,8 @@ mod tests {
         }
         let error = Window::new(time("2026-11-20T12:00:00Z"), time("2026-11-20T12:00:30Z")).unwrap_err();
         assert_eq!(error.to_string(), "2026-11-20T12:00:30Z is not a whole minute");
+        let error = Window::new(time("2026-11-20T12:00:00.5Z"), time("2026-11-20T13:00:00Z")).unwrap_err();
+        assert_eq!(error.to_string(), "2026-11-20T12:00:00.500Z is not a whole minute");
     }
 
     #[test]

@@ -154,6 +154,7 @@ async fn what_cannot_be_answered() {
         get("/v1/diffs?before=previous&after=2024-05-01T13&colour=red"),
         get("/v1/diffs?before=previous&after=2024-05-01T13&by=city"),
         get("/v1/diffs?before=previous&after=2024-05-01T13&ratio=0.5"),
+        get("/v1/diffs?before=previous&after=2024-05-01T13&ratio=inf"),
         get("/v1/diffs?before=previous&after=2024-05-01T13&format=table"),
         get("/v1/diffs?before=previous&after=2024-05-01T13&limit=0"),
         get("/v1/diffs?before=previous&after=2024-05-01T13&limit=5&format=csv"),
@@ -172,6 +173,17 @@ async fn what_cannot_be_answered() {
         get("/v2"),
     ]);
     snapshot("problems", &asked.await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_without_flow_logs_says_so() {
+    let parts = parts();
+    parts.session.context().deregister_table("flows").unwrap();
+    let explain = get("/v1/explain?window=2024-05-01T12&srcaddr=10.0.0.1&dstaddr=10.0.0.2");
+    let response = send(&router(Service::new(parts)), explain).await;
+    assert_eq!(response.status(), StatusCode::NOT_FOUND);
+    let problem: serde_json::Value = serde_json::from_slice(&body(response).await).unwrap();
+    assert_eq!(problem["detail"], "this service has no flow logs");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -292,6 +292,7 @@ fn wrong_sql() {
         "SET datafusion.execution.batch_size = 1",
         "EXPLAIN ANALYZE INSERT INTO edges SELECT * FROM edges",
         "SELECT 1; SELECT 2",
+        "/* nothing */",
         "SELEC 1",
         "SELECT scraddr FROM flows",
         "SELECT srcaddr FROM flow",
