@@ -214,7 +214,9 @@ function nothingToCompare() {
 async function follow(job, place, then, seconds, signal = new AbortController().signal) {
   const stop = () => cancel(job).catch((problem) => fail(problem, place));
   try {
-    const over = await watch(job, seconds, (now) => place.replaceChildren(jobView(now, stop)), signal);
+    const view = jobView(stop);
+    place.replaceChildren(view.element);
+    const over = await watch(job, seconds, view.show, signal);
     if (over.status === "done") return await then();
     $("summary").textContent = "";
     const again = () =>

@@ -8,9 +8,11 @@ const RECORDS_MAX = 200;
 
 /** Where the records of a row are; `null` for rows without addresses. They lie in the window that has the edge. */
 export function explainAddress(row, { before, after }) {
-  if (row.srcaddr === undefined) return null;
+  const window = row.change === "removed" ? before : after;
+  // Which one is the previous, the page cannot always tell.
+  if (row.srcaddr === undefined || window === "previous") return null;
   return address("v1/explain", {
-    window: row.change === "removed" ? before : after,
+    window,
     srcaddr: row.srcaddr,
     dstaddr: row.dstaddr,
     port: row.dstport || row.srcport || "",
@@ -68,11 +70,17 @@ function view(records, href) {
             el(
               "tr",
               {},
-              names.map((name) => el("td", {}, el("code", { title: record[name] }, String(record[name] ?? "")))),
+              names.map((name) => cell(name, record[name])),
             ),
           ),
         ),
       ),
     ),
   ];
+}
+
+/** Keys begin alike, so where they are cut off their end is shown. */
+function cell(name, value) {
+  const text = el("bdi", {}, String(value ?? ""));
+  return el("td", { class: name === "object_key" ? "tail" : null }, el("code", { title: value }, text));
 }

@@ -38,20 +38,17 @@ export const build = (windows) =>
 
 export const cancel = (job) => json(jobPath(job), { method: "DELETE" });
 
-/** A job in words and as a bar; windows count whole, and so does the part of the objects that is read. */
-export function jobView(job, onCancel) {
-  const { windows = 0, windows_done: done = 0, objects = 0, objects_read: read = 0 } = job.progress ?? {};
-  const begun = objects && done < windows ? Math.min(read / objects, 1) : 0;
-  const said = [
-    `${done} of ${counted(windows, "window")} built`,
-    objects && `${count(read)} of ${counted(objects, "object")} read`,
-  ];
-  return el(
+/** A job in words and as a bar: `{ element, show(job) }`. The element stays while the job goes on, so that its button
+ * keeps the focus and only a new status is read out. */
+export function jobView(onCancel) {
+  const [title, said] = [el("strong", { role: "status" }), el("p")];
+  const bar = el("progress", { "aria-label": "Progress of the job" });
+  const element = el(
     "div",
-    { class: "notice info", role: "status" },
-    el("strong", {}, `Building ${job.windows.join(" and ")}: ${job.status}`),
-    el("p", {}, said.filter(Boolean).join(", "), job.attempt > 1 && `, try ${job.attempt}`),
-    el("progress", { "aria-label": "Progress of the job", max: windows || 1, value: done + begun }),
+    { class: "notice info" },
+    title,
+    said,
+    bar,
     el(
       "p",
       { class: "muted" },
@@ -59,6 +56,22 @@ export function jobView(job, onCancel) {
       el("button", { type: "button", click: onCancel }, "Cancel"),
     ),
   );
+  /** Windows count whole, and so does the part of the objects that is read. */
+  const show = (job) => {
+    const { windows = 0, windows_done: done = 0, objects = 0, objects_read: read = 0 } = job.progress ?? {};
+    const status = `Building ${job.windows.join(" and ")}: ${job.status}`;
+    if (title.textContent !== status) title.textContent = status;
+    said.textContent = [
+      `${done} of ${counted(windows, "window")} built`,
+      objects && `${count(read)} of ${counted(objects, "object")} read`,
+      job.attempt > 1 && `try ${job.attempt}`,
+    ]
+      .filter(Boolean)
+      .join(", ");
+    bar.max = windows || 1;
+    bar.value = done + (objects && done < windows ? Math.min(read / objects, 1) : 0);
+  };
+  return { element, show };
 }
 
 /** Keeps the number of jobs under way in the header, as long as the page is looked at. */

@@ -289,7 +289,7 @@ function legend() {
       {},
       el("span", { class: `line ${change}`, "aria-hidden": "true" }),
       el("span", { class: `change ${change}` }, el("b", {}, SIGNS[change]), ` ${change}`),
-      ` ${text}`,
+      el("span", {}, text),
     );
   return [
     el("h3", {}, "Picture"),
@@ -303,7 +303,7 @@ function legend() {
         "li",
         {},
         el("span", { class: "line unobserved", "aria-hidden": "true" }),
-        "pale: nobody watched, so nobody knows",
+        el("span", {}, "pale: nobody watched, so nobody knows"),
       ),
     ),
     el(
@@ -338,6 +338,8 @@ function style() {
         "border-color": colour("muted"),
         "text-valign": "bottom",
         "text-margin-y": 4,
+        "text-background-color": colour("surface"),
+        "text-background-opacity": 0.8,
         "text-wrap": "wrap",
         "min-zoomed-font-size": 6,
       },

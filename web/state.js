@@ -1,5 +1,7 @@
 // What the page shows, kept in the address after `#`, so that a link shows the same. Values are text.
 
+import { named } from "./windows.js";
+
 const DEFAULTS = {
   before: "",
   after: "",
@@ -16,7 +18,8 @@ const DEFAULTS = {
 /** The state that the address says, defaults for the rest; names that are not known are left out. */
 export function read() {
   const said = new URLSearchParams(location.hash.slice(1));
-  return Object.fromEntries(Object.entries(DEFAULTS).map(([name, value]) => [name, said.get(name) ?? value]));
+  const state = Object.fromEntries(Object.entries(DEFAULTS).map(([name, value]) => [name, said.get(name) ?? value]));
+  return { ...state, ...named(state) };
 }
 
 /** Puts `state` into the address; `isStep` makes it a step that the back button takes back. */

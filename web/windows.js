@@ -4,11 +4,33 @@ import { bytes, count, counted, duration, minute, span, width } from "./format.j
 
 /** Lanes that the time line draws; windows of still other widths share the last one, which shows no gaps. */
 const LANES_MAX = 6;
+const [MINUTE, HOUR, DAY] = [60_000, 3_600_000, 86_400_000];
+
+const name = (start, stop) => `${minute(start)}/${minute(stop)}`;
 
 /** A row of `GET /v1/windows` with its name and its times as numbers. */
 export function prepare(row) {
   const [start, stop] = [Date.parse(row.window_start), Date.parse(row.window_stop)];
-  return { ...row, start, stop, width: stop - start, id: `${minute(start)}/${minute(stop)}` };
+  return { ...row, start, stop, width: stop - start, id: name(start, stop) };
+}
+
+/** Both ends of a window as an address may have it: a day, an hour, START/STOP or START/PT1H; `null` for what only the
+ * service can tell, such as `PT1H/now`. */
+function ends(text) {
+  const [, day, hour] = text.match(/^(\d{4}-\d\d-\d\d)(?:T(\d\d))?$/) ?? [];
+  const [, from, to] = text.match(/^([^/]+Z)\/([^/]+)$/) ?? [];
+  const [isLong, days, hours, minutes] = to?.match(/^P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?)?$/) ?? [];
+  const start = Date.parse(day ? `${day}T${hour ?? "00"}:00Z` : from);
+  const length = (days ?? 0) * DAY + (hours ?? 0) * HOUR + (minutes ?? 0) * MINUTE;
+  const stop = day ? start + (hour ? HOUR : DAY) : isLong ? start + length : Date.parse(to);
+  return stop > start ? [start, stop] : null;
+}
+
+/** The pair of an address by the names that windows have here; `previous` is as wide as `after` and ends where it begins. */
+export function named({ before, after }) {
+  const [first, last] = [ends(before), ends(after)];
+  const previous = before === "previous" && last ? name(2 * last[0] - last[1], last[0]) : before;
+  return { before: first ? name(...first) : previous, after: last ? name(...last) : after };
 }
 
 /** What a window's coverage lacks: a sign, what to call it, and why it matters. */
@@ -91,7 +113,7 @@ function withGaps(windows) {
 export function missing(gap, most) {
   const names = [];
   for (let start = gap.start; start + gap.width <= gap.stop && names.length < most; start += gap.width) {
-    names.push(`${minute(start)}/${minute(start + gap.width)}`);
+    names.push(name(start, start + gap.width));
   }
   return names;
 }
