@@ -14,6 +14,7 @@ use flowdiff::clock::Clock;
 use flowdiff::digest::Builder;
 use flowdiff::pipeline::jobs::{Job, Jobs, Kind, Options, Worker};
 use flowdiff::scan::Report;
+use flowdiff::serve::front::Front;
 use flowdiff::serve::{Limits, Parts, Service, router};
 use flowdiff::window::Window;
 use std::collections::{BTreeMap, BTreeSet};
@@ -149,6 +150,16 @@ fn sorted(text: &str) -> Vec<u8> {
     let mut lines: Vec<&str> = text.lines().collect();
     lines.sort_unstable();
     lines.join("\n").into_bytes()
+}
+
+#[tokio::test]
+async fn a_bus_is_told_in_plain_text_behind_the_front_too() {
+    let place = Place::new(Options::default());
+    let front = Front::new(&flowdiff::serve::Options::default()).unwrap();
+    let payload = Request::post("/digest/topic/event").header("host", "localhost").body(Body::from("{")).unwrap();
+    let response = front.wrap(place.router.clone(), String::new).oneshot(payload).await.unwrap();
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "text/plain; charset=utf-8");
 }
 
 #[tokio::test]

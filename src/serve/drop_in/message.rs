@@ -1,6 +1,7 @@
 //! Refusals in the words of the earlier services: `{"message": "..."}` to clients, plain text to the event bus.
 
 use crate::serve::Problem;
+use crate::serve::front::MeantAsText;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -42,7 +43,9 @@ impl<P: Into<Problem>> From<P> for Text {
 impl IntoResponse for Text {
     fn into_response(self) -> Response {
         let body = self.0.detail.clone();
-        answer(&self.0, body)
+        let mut response = answer(&self.0, body);
+        response.extensions_mut().insert(MeantAsText);
+        response
     }
 }
 

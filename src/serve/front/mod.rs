@@ -200,12 +200,17 @@ fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
         .into_response()
 }
 
+/// Marks a refusal whose plain text is meant: its reader knows no problems.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MeantAsText;
+
 /// Makes a problem of what a library refused in plain text.
 async fn as_problem(State(front): State<Front>, request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
-    if !is_error || !is_plain_text(response.headers()) {
+    let is_meant = response.extensions().get::<MeantAsText>().is_some();
+    if !is_error || is_meant || !is_plain_text(response.headers()) {
         return response;
     }
     let (mut head, body) = response.into_parts();
