@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use traces::Traces;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
@@ -65,10 +66,15 @@ pub struct Telemetry {
 /// # Errors
 /// `Invalid` if the level or the collector's address cannot be read.
 pub fn init(log: &LogOptions, options: &Options, colors: bool) -> Result<Telemetry> {
-    let filter = EnvFilter::try_new(directives(&log.level)).map_err(|error| {
-        Error::invalid(format!("log.level {:?}: {error}", log.level))
+    let unreadable = |why: &dyn std::fmt::Display| {
+        Error::invalid(format!("log.level {:?}: {why}", log.level))
             .with_hint("use error, warn, info, debug, trace or off")
-    })?;
+    };
+    // A word alone would be taken for a target, and nothing else be logged.
+    if log.level.chars().all(char::is_alphanumeric) && log.level.parse::<LevelFilter>().is_err() {
+        return Err(unreadable(&"there is no such level"));
+    }
+    let filter = EnvFilter::try_new(directives(&log.level)).map_err(|error| unreadable(&error))?;
     let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(colors);
     let lines = match log.format {
         LogFormat::Text => lines.without_time().with_target(false).boxed(),
@@ -95,9 +101,11 @@ mod tests {
 
     #[test]
     fn a_level_that_cannot_be_read_is_quoted() {
-        let options = LogOptions { level: "flowdiff=loud".to_owned(), ..LogOptions::default() };
-        let error = init(&options, &Options::default(), false).unwrap_err();
-        assert!(error.to_string().contains("flowdiff=loud"), "{error}");
+        for level in ["flowdiff=loud", "loud", "information"] {
+            let options = LogOptions { level: level.to_owned(), ..LogOptions::default() };
+            let error = init(&options, &Options::default(), false).unwrap_err();
+            assert!(error.to_string().contains(level), "{error}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use futures::{Stream, StreamExt};
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc::{self, Sender};
+use tracing::Instrument;
 
 /// Chunks that may wait for a slow reader; each is what one batch of rows takes.
 const CHUNKS_WAITING: usize = 2;
@@ -49,13 +50,15 @@ where
     // Before anything is written: an error here can still be told as one.
     let first = rows.next().await.transpose()?;
     let (sender, mut receiver) = mpsc::channel(CHUNKS_WAITING);
-    tokio::spawn(async move {
+    let writing = async move {
         let stop = sender.clone();
         tokio::select! {
             () = stop.closed() => {}
             () = send(rows, first, write, sender) => {}
         }
-    });
+    };
+    // What is logged on the way belongs to the request that wants the rows.
+    tokio::spawn(writing.in_current_span());
     let head = receiver.recv().await.transpose()?;
     let rest = stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) });
     // Encoders ask again after the end.

@@ -432,7 +432,8 @@ fn signal(child: &Child, name: &str) {
 async fn the_program_follows_its_files_and_its_signals() {
     let folder = tempfile::tempdir().unwrap();
     let new_token = |name: &str| {
-        let made = flowdiff(folder.path(), &["token", "new", "--name", name, "--append", "tokens"]).output().unwrap();
+        let new = ["token", "new", "--name", name, "--role", "read", "--role", "sql", "--append", "tokens"];
+        let made = flowdiff(folder.path(), &new).output().unwrap();
         assert!(made.status.success());
         String::from_utf8(made.stdout).unwrap().trim().to_owned()
     };
@@ -451,6 +452,9 @@ async fn the_program_follows_its_files_and_its_signals() {
     };
     assert_eq!(status("metrics", &first).await, 200);
     assert_eq!(status("v1/windows", "fdt_unknown").await, 401);
+    let statement = client.post(format!("{url}/v1/sql")).bearer_auth(&first).header("x-request-id", "mine-8");
+    let answer = statement.header("content-type", "text/plain").body("SELECT 1 AS one").send().await.unwrap();
+    assert_eq!(answer.text().await.unwrap(), "[{\"one\":1}]\n");
     let second = new_token("second");
     signal(&serving, "-HUP");
     let began = std::time::Instant::now();
@@ -465,6 +469,8 @@ async fn the_program_follows_its_files_and_its_signals() {
     for part in ["route=\"/metrics\"", "status=200", "user=first", "request_id=\"mine-7\"", "end=\"complete\""] {
         assert!(line.contains(part), "{part}: {line}");
     }
+    let audit = lines.iter().find(|line| line.contains("SELECT 1 AS one")).unwrap();
+    assert!(audit.contains("mine-8"), "{audit}");
     assert!(!lines.concat().contains("fdt_"), "no token is ever logged");
 }
 
