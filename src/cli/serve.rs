@@ -10,7 +10,7 @@ use crate::pipeline::follow::Event;
 use crate::pipeline::jobs::{Jobs, Worker};
 use crate::serve::front::{Front, Stop};
 use crate::serve::{Bus, Parts, Service, router};
-use crate::session::Session;
+use crate::session::{Session, queries};
 use crate::telemetry::Meters;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -18,8 +18,9 @@ use std::sync::atomic::Ordering::Relaxed;
 /// Serves until it is told to stop; then jobs under way end or are handed back.
 pub(super) async fn run(setup: &Setup, follow: bool) -> Result<()> {
     let config = setup.config();
-    // Whoever is not let in, or cannot be, is told before anything is opened.
+    // Settings that nobody could be answered with are told before anything is opened.
     let front = Front::new(&config.serve)?;
+    queries::list(config.queries.dir.as_deref())?;
     let stop = Stop::on_signals()?;
     let meters = Meters::install(&config.telemetry)?;
     let usage = setup.usage.clone();

@@ -73,8 +73,13 @@ impl Front {
     /// `Invalid` if the service would listen beyond this machine without tokens, for half a pair of TLS files, for a
     /// bound of 0, and for tokens and certificates that cannot be read.
     pub fn new(options: &Options) -> Result<Front> {
-        for (name, bound) in [("connections_max", options.connections_max), ("requests_max", options.requests_max)] {
-            if bound == 0 {
+        let nothing_fits = [
+            ("connections_max", options.connections_max == 0),
+            ("requests_max", options.requests_max == 0),
+            ("page_rows_max", options.page_rows_max == 0),
+        ];
+        for (name, is_nothing) in nothing_fits {
+            if is_nothing {
                 return Err(Error::invalid(format!("serve.{name} is 0")).with_hint("give it a positive number"));
             }
         }

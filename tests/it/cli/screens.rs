@@ -252,6 +252,8 @@ fn wrong_input() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("file"), "").unwrap();
     std::fs::create_dir(folder.path().join("logs")).unwrap();
+    std::fs::write(folder.path().join("no-queries.toml"), "[queries]\ndir = \"nowhere\"\n").unwrap();
+    std::fs::write(folder.path().join("no-rows.toml"), "[serve]\npage_rows_max = 0\n").unwrap();
     let commands: &[&[&str]] = &[
         &["digest", "noon"],
         &["digest", "2024-05-01T13/2024-05-01T12"],
@@ -276,6 +278,8 @@ fn wrong_input() {
         &["config", "show", "--config", "missing.toml"],
         &["check", "--source", "logs"],
         &["serve", "--listen", "localhost:8080"],
+        &["serve", "--listen", "127.0.0.1:0", "--config", "no-queries.toml"],
+        &["serve", "--listen", "127.0.0.1:0", "--config", "no-rows.toml"],
         &["frobnicate"],
     ];
     check("wrong_input", &screen(folder.path(), commands));
