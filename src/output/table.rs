@@ -1,7 +1,8 @@
 //! Rows as aligned columns for people.
 //!
 //! In: a stream. Out: a header, a rule, one line a row (more where a text is wrapped to the terminal's width). Numbers
-//! stand to the right; times, numbers and addresses are never wrapped.
+//! stand to the right; times, numbers and addresses are never wrapped. The last columns are left out, by name, where the
+//! terminal has no room for them.
 
 use super::{End, OutputOptions, Pipe, cell_format};
 use crate::diff::printable;
@@ -18,6 +19,8 @@ use std::io::Write;
 const CELL_CHARS_MAX: usize = 1_000;
 /// Texts up to this width are kept on one line: room for every address, interface id and time.
 const UNBROKEN_WIDTH: u16 = 40;
+/// Spaces between columns.
+const PADDING: usize = 2;
 /// comfy-table's preset: no lines but one under the header.
 const STYLE: &str = "     ─             ";
 
@@ -43,8 +46,14 @@ pub(super) async fn write_table(
         }
     }
     set_constraints(&mut table, &schema);
+    let hidden = options.width.map_or(0, |width| hide_beyond(&mut table, width.into()));
     for line in table.lines() {
         writeln!(pipe, "{}", line.trim_end())?;
+    }
+    if hidden > 0 {
+        let fields = &schema.fields()[schema.fields().len() - hidden..];
+        let names = fields.iter().map(|field| printable(field.name())).collect::<Vec<_>>().join(", ");
+        writeln!(pipe, "not shown, the terminal is too narrow: {names}")?;
     }
     pipe.flush()?;
     Ok(end)
@@ -58,7 +67,7 @@ fn new_table(schema: &Schema, options: &OutputOptions) -> Table {
     }
     table.set_header(schema.fields().iter().map(|field| Cell::new(printable(field.name()))));
     for (column, field) in table.column_iter_mut().zip(schema.fields()) {
-        column.set_padding((0, 2));
+        column.set_padding((0, PADDING as u16));
         if is_number(field.data_type()) {
             column.set_cell_alignment(CellAlignment::Right);
         }
@@ -88,7 +97,22 @@ fn cell(text: &str) -> String {
     }
 }
 
-/// Only long texts may be wrapped; a table of numbers that is too wide is wrapped by the terminal.
+/// Hides the last columns that do not fit into `width`, and says how many; the first one stays.
+fn hide_beyond(table: &mut Table, width: usize) -> usize {
+    let widths = table.column_max_content_widths();
+    let mut end = 0;
+    let fits = |content: &&u16| {
+        end += usize::from((**content).min(UNBROKEN_WIDTH)) + PADDING;
+        end - PADDING <= width
+    };
+    let shown = widths.iter().take_while(fits).count().max(1);
+    for column in table.column_iter_mut().skip(shown) {
+        column.set_constraint(ColumnConstraint::Hidden);
+    }
+    widths.len() - shown
+}
+
+/// Only long texts may be wrapped.
 fn set_constraints(table: &mut Table, schema: &Schema) {
     let widths = table.column_max_content_widths();
     for ((column, field), width) in table.column_iter_mut().zip(schema.fields()).zip(widths) {

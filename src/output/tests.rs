@@ -53,6 +53,19 @@ fn two_batches() -> Vec<RecordBatch> {
 }
 
 #[test]
+fn columns_that_a_terminal_has_no_room_for_are_left_out_and_named() {
+    let expected = "\
+name  bytes
+─────────────
+a         0
+not shown, the terminal is too narrow: seen
+";
+    let options = OutputOptions { width: Some(30), ..OutputOptions::default() };
+    let (bytes, _) = write_all(vec![batch(&[Some("a")])], Format::Table, &options).unwrap();
+    assert_eq!(String::from_utf8(bytes).unwrap(), expected);
+}
+
+#[test]
 fn a_table_aligns_numbers_to_the_right_and_leaves_null_empty() {
     let expected = "\
 name            bytes  seen
