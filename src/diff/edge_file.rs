@@ -9,7 +9,7 @@ use bytes::Bytes;
 use datafusion::arrow::array::{AsArray, RecordBatch};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt};
-use object_store::{ObjectStore, ObjectStoreExt, path::Path};
+use object_store::{OBJECT_STORE_COALESCE_DEFAULT, ObjectStore, ObjectStoreExt, coalesce_ranges, path::Path};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStreamBuilder};
 use parquet::errors::{ParquetError, Result as ParquetResult};
@@ -150,8 +150,11 @@ struct StoredObject {
     size: u64,
 }
 
-/// Read from the end of a file at first: holds the footer of a hundred row groups.
-const FOOTER_BYTES: usize = 256 << 10;
+/// Read from the end of a file at first, with one byte more for so many of the file: a footer has some 2 kB for a row
+/// group, which has more than a megabyte. Little, where it can be: buffers of hundreds of kilobytes are what allocators
+/// keep for the thread that read them, and in a service many threads read.
+const FOOTER_BYTES: u64 = 16 << 10;
+const FILE_BYTES_PER_FOOTER_BYTE: u64 = 256;
 
 impl AsyncFileReader for StoredObject {
     fn get_bytes(&mut self, range: std::ops::Range<u64>) -> BoxFuture<'_, ParquetResult<Bytes>> {
@@ -159,7 +162,10 @@ impl AsyncFileReader for StoredObject {
     }
 
     fn get_byte_ranges(&mut self, ranges: Vec<std::ops::Range<u64>>) -> BoxFuture<'_, ParquetResult<Vec<Bytes>>> {
-        async move { self.store.get_ranges(&self.path, &ranges).await.map_err(stored) }.boxed()
+        // The columns of a row group lie side by side: one buffer of megabytes goes back to the system when it is freed.
+        // A folder would read each on its own, into buffers that allocators keep for the thread which read them.
+        let fetch = |range| self.store.get_range(&self.path, range);
+        async move { coalesce_ranges(&ranges, fetch, OBJECT_STORE_COALESCE_DEFAULT).await.map_err(stored) }.boxed()
     }
 
     fn get_metadata<'a>(
@@ -167,8 +173,9 @@ impl AsyncFileReader for StoredObject {
         options: Option<&'a ArrowReaderOptions>,
     ) -> BoxFuture<'a, ParquetResult<Arc<ParquetMetaData>>> {
         let reader = ParquetMetaDataReader::new().with_arrow_reader_options(options);
-        let reader = reader.with_prefetch_hint(Some(FOOTER_BYTES));
         let size = self.size;
+        let footer = FOOTER_BYTES + size / FILE_BYTES_PER_FOOTER_BYTE;
+        let reader = reader.with_prefetch_hint(usize::try_from(footer).ok());
         async move { Ok(Arc::new(reader.load_and_finish(self, size).await?)) }.boxed()
     }
 }

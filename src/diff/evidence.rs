@@ -75,11 +75,14 @@ const KEY: [&str; 2] = ["account_id", "interface_id"];
 impl Comparison<'_> {
     /// Reads the evidence of two digests.
     pub(super) async fn evidence(&self, before: &Manifest, after: &Manifest) -> Result<Evidence> {
-        let observed_before = Interfaces::collect(self.file(before, FileKind::Interfaces)?).await?;
-        let whole_after = match after.state {
-            State::Final => Interfaces::collect(self.whole(after).await?).await?,
-            State::Provisional => Interfaces::default(),
+        let observed_before = async { Interfaces::collect(self.file(before, FileKind::Interfaces)?).await };
+        let whole_after = async {
+            match after.state {
+                State::Final => Interfaces::collect(self.whole(after).await?).await,
+                State::Provisional => Ok(Interfaces::default()),
+            }
         };
+        let (observed_before, whole_after) = tokio::try_join!(observed_before, whole_after)?;
         Ok(Evidence { observed_before, whole_after })
     }
 

@@ -43,6 +43,8 @@ pub(super) async fn merge(
 ) -> Result<()> {
     let (mut before, mut after) = (before, after);
     let mut output = Output::new(plan.clone());
+    // The first rows are sent as soon as there are some: somebody may wait for them.
+    let mut due = 1;
     loop {
         before.fill(&plan).await?;
         after.fill(&plan).await?;
@@ -60,8 +62,13 @@ pub(super) async fn merge(
                 (before.next, after.next) = merge_rows((old, before.next), (new, after.next), &plan, &mut output);
             }
         }
-        if output.len() >= BATCH_ROWS && sender.send(Ok(output.finish()?)).await.is_err() {
-            return Ok(());
+        if output.len() >= due {
+            due = BATCH_ROWS;
+            if sender.send(Ok(output.finish()?)).await.is_err() {
+                return Ok(());
+            }
+            // Reading and merging may never wait, and the reader was woken on this thread: let it have its turn.
+            tokio::task::yield_now().await;
         }
     }
     if output.len() > 0 {
@@ -136,5 +143,45 @@ impl Side {
             (self.rows, self.next) = (Some(rows), 0);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::evidence::Evidence;
+    use super::super::{Grain, Options};
+    use super::*;
+    use datafusion::arrow::array::{
+        ArrayRef, BooleanArray, Int64Array, StringViewArray, TimestampMillisecondArray, UInt8Array,
+    };
+    use futures::stream;
+
+    fn hosts(addresses: &[&str]) -> RecordBatch {
+        let texts = || Arc::new(StringViewArray::from_iter_values(addresses)) as ArrayRef;
+        let counters = || Arc::new(Int64Array::from(vec![1; addresses.len()])) as ArrayRef;
+        let times = || Arc::new(TimestampMillisecondArray::from(vec![0; addresses.len()])) as ArrayRef;
+        let columns: [(&str, ArrayRef); 9] = [
+            ("srcaddr", texts()),
+            ("dstaddr", texts()),
+            ("flows", counters()),
+            ("packets", counters()),
+            ("bytes", counters()),
+            ("first_seen", times()),
+            ("last_seen", times()),
+            ("tcp_flags", Arc::new(UInt8Array::from(vec![0; addresses.len()]))),
+            ("observed", Arc::new(BooleanArray::from(vec![true; addresses.len()]))),
+        ];
+        RecordBatch::try_from_iter(columns).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_first_rows_are_there_before_all_is_read() {
+        let plan = Plan::new(&Options { by: Grain::Host, ..Options::default() }, Evidence::default());
+        let first_then_nothing =
+            |addresses: &[&str]| stream::iter([Ok(hosts(addresses))]).chain(stream::pending()).boxed();
+        let before = Side::new("before", first_then_nothing(&["10.0.0.1", "10.0.0.3"]));
+        let after = Side::new("after", first_then_nothing(&["10.0.0.1", "10.0.0.2", "10.0.0.3"]));
+        let mut rows = merge_sides(before, after, Arc::new(plan));
+        assert_eq!(rows.next().await.unwrap().unwrap().num_rows(), 1);
     }
 }

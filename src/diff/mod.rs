@@ -109,7 +109,8 @@ impl Options {
 /// `unobserved_after`, `volume`), the key of the grain, the measures (those of `after`; of `before` for a removed
 /// edge), then `flows_before`, `packets_before`, `bytes_before`, null for an added edge. Rows are in key order, and the
 /// same for any number of threads. Edges stream with memory that does not grow with their number; coarser grains are
-/// folded first, within the memory of the session.
+/// folded first, within the memory of the session. Both digests are opened before this returns; of edges, rows are read
+/// after it.
 ///
 /// # Errors
 /// `Invalid` for a ratio below 1; `Data` for a file that is not sorted or lacks a column; what the store says.
@@ -123,12 +124,13 @@ pub async fn diff(
 ) -> Result<SendableRecordBatchStream> {
     options.check()?;
     let comparison = Comparison { session, catalog, now };
-    let evidence = comparison.evidence(before, after).await?;
+    let evidence = comparison.evidence(before, after);
     if options.by == Grain::Edge {
         let threads = session.context().copied_config().target_partitions();
-        let (before, after) = (comparison.edges(before).await?, comparison.edges(after).await?);
+        let (evidence, before, after) = tokio::try_join!(evidence, comparison.edges(before), comparison.edges(after))?;
         return Ok(ranges::merge_files(before, after, Arc::new(Plan::new(options, evidence)), threads));
     }
+    let evidence = evidence.await?;
     let before = comparison.folded("before", before, &evidence.whole_after, options.by).await?;
     let after = comparison.folded("after", after, &evidence.observed_before, options.by).await?;
     Ok(merge::merge_sides(before, after, Arc::new(Plan::new(options, evidence))))
