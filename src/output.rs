@@ -9,7 +9,7 @@ mod file;
 mod pipe;
 mod table;
 
-pub use chunks::{ChunkWriter, chunks, chunks_by};
+pub use chunks::{ChunkWriter, chunks, chunks_at_once, chunks_by};
 pub use file::OutputFile;
 pub use pipe::Pipe;
 

@@ -7,17 +7,20 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::future::BoxFuture;
 use futures::stream::{self, Fuse};
-use futures::{Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::mpsc::{self, Sender};
+use tokio::sync::mpsc::{self, Receiver, Sender};
 use tracing::Instrument;
 
-/// Chunks that may wait for a slow reader; each is what one batch of rows takes.
+/// Chunks that may wait for a slow reader.
 const CHUNKS_WAITING: usize = 2;
+/// Bytes of a chunk at the most: what a connection buffers must not be as large as a batch happens to be.
+const CHUNK_BYTES_MAX: usize = 64 << 10;
 
-/// The bytes of `rows` as `format`, in chunks of about a batch.
+/// The bytes of `rows` as `format`, in chunks.
 ///
 /// Rows are only asked for while the chunks before them are taken, and the work stops where nobody takes them any more:
 /// memory holds a few batches (Parquet: one row group), whatever the number of rows.
@@ -29,11 +32,27 @@ pub async fn chunks(
     format: Format,
     options: OutputOptions,
 ) -> Result<impl Stream<Item = Result<Bytes>> + Send + 'static> {
-    let write = async move |rows, mut out: ChunkWriter| write_rows(rows, format, &mut out, &options).await.map(drop);
-    chunks_by(rows, write).await
+    chunks_by(rows, writes(format, options)).await
 }
 
-/// Likewise, whatever `write` makes of the rows; what it wrote leaves whenever it asks for more of them.
+/// Likewise, but nothing is waited for: what a format says before the first row is there before it. For rows of which it
+/// is known that they can be had; every failure is an item of the stream, the last one.
+pub fn chunks_at_once(
+    rows: SendableRecordBatchStream,
+    format: Format,
+    options: OutputOptions,
+) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
+    received(None, start(rows.fuse(), None, writes(format, options)))
+}
+
+fn writes(
+    format: Format,
+    options: OutputOptions,
+) -> impl FnOnce(SendableRecordBatchStream, ChunkWriter) -> BoxFuture<'static, Result<()>> + Send + 'static {
+    move |rows, mut out| async move { write_rows(rows, format, &mut out, &options).await.map(drop) }.boxed()
+}
+
+/// As [`chunks`], whatever `write` makes of the rows; what it wrote leaves whenever it asks for more of them.
 ///
 /// # Errors
 /// What `write` says before the first chunk; later failures are items of the stream, the last ones.
@@ -49,7 +68,18 @@ where
     let mut rows = rows.fuse();
     // Before anything is written: an error here can still be told as one.
     let first = rows.next().await.transpose()?;
-    let (sender, mut receiver) = mpsc::channel(CHUNKS_WAITING);
+    let mut receiver = start(rows, first, write);
+    let head = receiver.recv().await.transpose()?;
+    Ok(received(head, receiver))
+}
+
+/// Writes in a task of its own, which ends when nobody receives any more.
+fn start<W, F>(rows: Fuse<SendableRecordBatchStream>, first: Option<RecordBatch>, write: W) -> Receiver<Result<Bytes>>
+where
+    W: FnOnce(SendableRecordBatchStream, ChunkWriter) -> F + Send + 'static,
+    F: Future<Output = Result<()>> + Send,
+{
+    let (sender, receiver) = mpsc::channel(CHUNKS_WAITING);
     let writing = async move {
         let stop = sender.clone();
         tokio::select! {
@@ -59,10 +89,16 @@ where
     };
     // What is logged on the way belongs to the request that wants the rows.
     tokio::spawn(writing.in_current_span());
-    let head = receiver.recv().await.transpose()?;
+    receiver
+}
+
+fn received(
+    head: Option<Bytes>,
+    receiver: Receiver<Result<Bytes>>,
+) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
     let rest = stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) });
     // Encoders ask again after the end.
-    Ok(stream::iter(head.map(Ok)).chain(rest).fuse())
+    stream::iter(head.map(Ok)).chain(rest).fuse()
 }
 
 async fn send<F: Future<Output = Result<()>>>(
@@ -96,11 +132,12 @@ pub struct ChunkWriter(Arc<Mutex<Vec<u8>>>);
 impl ChunkWriter {
     async fn send(&self, sender: &Sender<Result<Bytes>>) -> Result<(), DataFusionError> {
         let bytes = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        if bytes.is_empty() {
-            return Ok(());
-        }
         let gone = |_| DataFusionError::IoError(io::Error::from(io::ErrorKind::BrokenPipe));
-        sender.send(Ok(bytes.into())).await.map_err(gone)
+        for chunk in bytes.chunks(CHUNK_BYTES_MAX) {
+            // Copied, so that a chunk which waits holds on to no more than itself.
+            sender.send(Ok(Bytes::copy_from_slice(chunk))).await.map_err(gone)?;
+        }
+        Ok(())
     }
 }
 
@@ -165,6 +202,25 @@ mod tests {
         drop(chunks);
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert_eq!(Arc::strong_count(&asked), 1, "the rows are still there");
+    }
+
+    #[tokio::test]
+    async fn the_head_of_a_format_is_there_before_the_first_row_for_who_asks_at_once() {
+        // The mark by which a message begins, and the names of the columns.
+        for (format, head) in [(Format::Arrow, &[0xff; 4][..]), (Format::Csv, b"n\n")] {
+            let rows = Box::pin(RecordBatchStreamAdapter::new(batch(0).schema(), stream::pending()));
+            let mut chunks = Box::pin(chunks_at_once(rows, format, OutputOptions::default()));
+            assert!(chunks.try_next().await.unwrap().unwrap().starts_with(head), "{format:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_chunk_is_as_large_as_a_large_batch() {
+        let rows = batch(7).column(0).len() * 100_000;
+        let long = RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![7; rows])) as _)]).unwrap();
+        let rows = Box::pin(RecordBatchStreamAdapter::new(long.schema(), stream::iter([Ok(long)])));
+        let chunks: Vec<_> = chunks(rows, Format::Arrow, OutputOptions::default()).await.unwrap().collect().await;
+        assert!(chunks.len() > 2 && chunks.into_iter().all(|chunk| chunk.unwrap().len() <= CHUNK_BYTES_MAX));
     }
 
     #[tokio::test]
