@@ -9,7 +9,7 @@ use super::problem::Problem;
 use crate::catalog::Manifest;
 use crate::output::{Format, OutputOptions, chunks, write_rows};
 use crate::window::Window;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -17,8 +17,10 @@ use axum::response::{IntoResponse, Response};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::{StreamExt, stream};
+use futures::future::try_join_all;
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use serde::de::DeserializeOwned;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// The query string of a request, every parameter of it known.
 pub struct Query<T>(pub T);
@@ -55,13 +57,12 @@ impl Service {
     /// The newest digests of `windows`; where one is not published, the answer that says so: to `who` may have it built,
     /// the job that does.
     pub(super) async fn digests(&self, windows: &[Window], who: Option<&Identity>) -> Result<Vec<Manifest>, Response> {
-        let mut manifests = Vec::with_capacity(windows.len());
-        for window in windows {
-            let latest = self.catalog.latest(window).await.map_err(|error| Problem::from(error).into_response())?;
-            let Some(manifest) = latest else { return Err(self.missing(windows, window, who).await) };
-            manifests.push(manifest);
+        let latest = try_join_all(windows.iter().map(|window| self.catalog.latest(window))).await;
+        let latest = latest.map_err(|error| Problem::from(error).into_response())?;
+        match windows.iter().zip(&latest).find(|(_, latest)| latest.is_none()) {
+            Some((window, _)) => Err(self.missing(windows, window, who).await),
+            None => Ok(latest.into_iter().flatten().collect()),
         }
-        Ok(manifests)
     }
 
     async fn missing(&self, windows: &[Window], missing: &Window, who: Option<&Identity>) -> Response {
@@ -100,6 +101,13 @@ impl Service {
         Ok(Some(Page { offset: offset.unwrap_or(0), limit }))
     }
 
+    /// Waits for a turn to answer with what digests hold. It ends with the answer, when its last byte was taken: so the
+    /// turns bound what is in memory, however many clients there are.
+    pub(super) async fn read_turn(&self) -> crate::Result<OwnedSemaphorePermit> {
+        let turn = self.reads.clone().acquire_owned().await;
+        turn.map_err(|error| crate::Error::internal("digests are not read any more").with_source(error))
+    }
+
     /// Rows as an answer that `validator` marks: one page of them, or all, streamed.
     pub(super) async fn answer(
         &self,
@@ -107,13 +115,22 @@ impl Service {
         format: Format,
         page: Option<Page>,
         validator: &Validator,
+        turn: OwnedSemaphorePermit,
     ) -> Result<Response, Problem> {
-        let mut response = match page {
+        let response = match page {
             Some(page) => page_of(rows, page, validator).await?,
-            None => stream_of(rows, format).await?,
+            None => {
+                let chunks = chunks(rows, format, OutputOptions::default()).await?;
+                streamed(chunks, &media_type(format), Some(turn))
+            }
         };
+        Ok(self.marked(response, validator))
+    }
+
+    /// The answer with what says how long it is right.
+    pub(super) fn marked(&self, mut response: Response, validator: &Validator) -> Response {
         response.headers_mut().extend(validator.headers(self.fresh_seconds()));
-        Ok(response)
+        response
     }
 
     /// The answer to a client that holds what it asks for already.
@@ -130,9 +147,22 @@ impl Service {
 
 /// All rows, streamed.
 pub(super) async fn stream_of(rows: SendableRecordBatchStream, format: Format) -> Result<Response, Problem> {
-    let body = Body::from_stream(chunks(rows, format, OutputOptions::default()).await?);
-    let media_type = HeaderValue::from_str(&media_type(format)).unwrap_or(HeaderValue::from_static("text/plain"));
-    Ok(([(header::CONTENT_TYPE, media_type)], body).into_response())
+    let chunks = chunks(rows, format, OutputOptions::default()).await?;
+    Ok(streamed(chunks, &media_type(format), None))
+}
+
+/// Chunks as they come; `turn` ends with them.
+pub(super) fn streamed(
+    chunks: impl Stream<Item = crate::Result<Bytes>> + Send + 'static,
+    media_type: &str,
+    turn: Option<OwnedSemaphorePermit>,
+) -> Response {
+    let chunks = chunks.inspect_err(move |error| {
+        let _until_dropped = &turn;
+        tracing::error!(error = error.copy().to_string(), "an answer broke off in the middle");
+    });
+    let media_type = HeaderValue::from_str(media_type).unwrap_or(HeaderValue::from_static("text/plain"));
+    ([(header::CONTENT_TYPE, media_type)], Body::from_stream(chunks)).into_response()
 }
 
 /// One page, and the cursor of the next if there is one.

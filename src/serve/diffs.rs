@@ -1,21 +1,18 @@
 //! `GET /v1/diffs`: what differs between two windows.
 
-use super::answer::Query;
+use super::answer::{Query, streamed};
 use super::etag::Validator;
 use super::front::Identity;
-use super::negotiate::negotiate;
+use super::negotiate::{media_type, negotiate};
 use super::problem::Problem;
 use super::{EDGES, Service};
 use crate::diff::{Grain, diff};
+use crate::output::{OutputOptions, chunks_at_once};
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use clap::ValueEnum;
-use datafusion::execution::SendableRecordBatchStream;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::{StreamExt, stream};
 use serde::Deserialize;
-use tokio::sync::OwnedSemaphorePermit;
 use utoipa::IntoParams;
 
 /// Which windows, and how they are compared.
@@ -76,15 +73,14 @@ pub(super) async fn show(
     if let Some(response) = service.not_modified(&headers, &validator) {
         return Ok(response);
     }
-    let turn = service.diffs.clone().acquire_owned().await;
-    let turn = turn.map_err(|error| crate::Error::internal("no diff is computed any more").with_source(error))?;
+    let turn = service.read_turn().await?;
     let rows = diff(&service.session, &service.catalog, before, after, &options, service.clock.now()).await?;
-    service.answer(held(rows, turn), format, page, &validator).await
-}
-
-/// Rows whose turn ends with them.
-fn held(rows: SendableRecordBatchStream, turn: OwnedSemaphorePermit) -> SendableRecordBatchStream {
-    let schema = rows.schema();
-    let rows = stream::unfold((rows, turn), |(mut rows, turn)| async move { Some((rows.next().await?, (rows, turn))) });
-    Box::pin(RecordBatchStreamAdapter::new(schema, rows))
+    match page {
+        // Both digests are open, and edges are merged as they lie there: what is left to fail is their bytes.
+        None if options.by == Grain::Edge => {
+            let chunks = chunks_at_once(rows, format, OutputOptions::default());
+            Ok(service.marked(streamed(chunks, &media_type(format), Some(turn)), &validator))
+        }
+        _ => service.answer(rows, format, page, &validator, turn).await,
+    }
 }

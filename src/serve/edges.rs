@@ -93,8 +93,9 @@ impl Service {
         if let Some(response) = self.not_modified(headers, &validator) {
             return Ok(response.into_response());
         }
+        let turn = self.read_turn().await?;
         let frame = read_edges(self.session.context(), &self.catalog, &manifests[0])?;
         let rows = frame.execute_stream().await.map_err(crate::Error::from)?;
-        self.answer(rows, format, page, &validator).await
+        self.answer(rows, format, page, &validator, turn).await
     }
 }

@@ -61,7 +61,7 @@ const ALL: [Format; 9] = {
 pub struct Service {
     parts: Arc<Parts>,
     turns: Turns,
-    diffs: Arc<Semaphore>,
+    reads: Arc<Semaphore>,
 }
 
 /// The parts of a service; a program that embeds it replaces what it likes.
@@ -88,8 +88,8 @@ pub struct Parts {
 impl Service {
     /// A service of `parts`.
     pub fn new(parts: Parts) -> Service {
-        let diffs = Arc::new(Semaphore::new(parts.options.diffs_max.clamp(1, Semaphore::MAX_PERMITS)));
-        Service { turns: Turns::new(&parts.limits), diffs, parts: Arc::new(parts) }
+        let reads = Arc::new(Semaphore::new(parts.options.reads_max.clamp(1, Semaphore::MAX_PERMITS)));
+        Service { turns: Turns::new(&parts.limits), reads, parts: Arc::new(parts) }
     }
 }
 

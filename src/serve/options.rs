@@ -17,8 +17,9 @@ pub struct Options {
     pub fresh_for: TimeDelta,
     /// Rows of a page at the most, where a client asks for pages; default 10,000.
     pub page_rows_max: u64,
-    /// Diffs that are computed at once; others wait for their turn. Default 16: some 10 MB of memory each.
-    pub diffs_max: usize,
+    /// Diffs, edges and graphs that are answered at once; others wait until one is taken whole. Default 16: some 10 MB of
+    /// memory each, which bounds what clients cost, however many they are.
+    pub reads_max: usize,
     /// How long requests under way may take to end once the service was told to stop; default 30 seconds.
     #[serde(with = "crate::config::duration")]
     pub shutdown_timeout: TimeDelta,
@@ -64,7 +65,7 @@ impl Default for Options {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
             fresh_for: TimeDelta::minutes(5),
             page_rows_max: 10_000,
-            diffs_max: 16,
+            reads_max: 16,
             shutdown_timeout: TimeDelta::seconds(30),
             tokens_file: None,
             tokens: Vec::new(),

@@ -340,3 +340,21 @@ async fn a_client_that_leaves_gives_its_turn_back() {
     }
     panic!("the query goes on without its client");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_waits_until_one_before_it_was_taken() {
+    let parts = parts();
+    let options = flowdiff::serve::Options { reads_max: 1, ..parts.options.clone() };
+    let router = router(Service::new(Parts { options, ..parts }));
+    let diff = format!("/v1/diffs?before=previous&after={AFTER}");
+    let untaken = send(&router, get(&diff)).await;
+    for uri in [&diff, &format!("/v1/edges?window={AFTER}")] {
+        let waiting = tokio::time::timeout(Duration::from_millis(200), send(&router, get(uri)));
+        assert!(waiting.await.is_err(), "{uri}");
+    }
+    let mut held = get(&diff);
+    held.headers_mut().insert(header::IF_NONE_MATCH, untaken.headers()[header::ETAG].clone());
+    assert_eq!(send(&router, held).await.status(), StatusCode::NOT_MODIFIED, "nothing is read for it");
+    drop(untaken);
+    assert_eq!(send(&router, get(&diff)).await.status(), StatusCode::OK);
+}

@@ -11,6 +11,7 @@ mod message;
 
 pub use bus::{Bus, Options};
 
+use super::answer::streamed;
 use super::jobs::full;
 use super::{Problem, Service};
 use crate::catalog::{Manifest, read_edges};
@@ -19,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::output::{ChunkWriter, Format, OutputOptions, chunks, chunks_by};
 use crate::pipeline::jobs::{Job, Kind, Requested, Status};
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -27,9 +28,9 @@ use axum::routing::{get, post};
 use datafusion::execution::SendableRecordBatchStream;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use futures::{Stream, TryStreamExt};
 use lines::write_lines;
 use message::{Message, Text};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// What every body of the earlier services was.
 const OCTETS: &str = "application/octet-stream";
@@ -128,14 +129,15 @@ fn not_found(message: String) -> Message {
 
 /// What the earlier service of this kind answered.
 async fn body(service: &Service, kind: Kind, digests: &[Manifest], headers: &HeaderMap) -> Result<Response, Message> {
+    let turn = service.read_turn().await?;
     match (kind, digests) {
-        (Kind::Digest, [digest]) => lines_of(edges(service, digest).await?, wants_text(headers)).await,
-        (Kind::Graph, [digest]) => graph_of(edges(service, digest).await?).await,
+        (Kind::Digest, [digest]) => lines_of(edges(service, digest).await?, wants_text(headers), turn).await,
+        (Kind::Graph, [digest]) => graph_of(edges(service, digest).await?, turn).await,
         (Kind::Diff, [before, after]) => {
             // Edges in both are no part of such a diff, however much they moved.
             let options = diff::Options { by: Grain::Edge, min_bytes: u64::MAX, ..diff::Options::default() };
             let now = service.clock.now();
-            graph_of(diff::diff(&service.session, &service.catalog, before, after, &options, now).await?).await
+            graph_of(diff::diff(&service.session, &service.catalog, before, after, &options, now).await?, turn).await
         }
         _ => Err(Error::internal("a job has other windows than its kind").into()),
     }
@@ -145,18 +147,22 @@ async fn edges(service: &Service, digest: &Manifest) -> Result<SendableRecordBat
     Ok(read_edges(service.session.context(), &service.catalog, digest)?.execute_stream().await?)
 }
 
-async fn graph_of(edges: SendableRecordBatchStream) -> Result<Response, Message> {
+async fn graph_of(edges: SendableRecordBatchStream, turn: OwnedSemaphorePermit) -> Result<Response, Message> {
     let graph = RenderOptions { dot_lines: true, ..RenderOptions::default() };
     let options = OutputOptions { graph, ..OutputOptions::default() };
-    Ok(stream_of(chunks(edges, Format::Dot, options).await?, OCTETS))
+    Ok(streamed(chunks(edges, Format::Dot, options).await?, OCTETS, Some(turn)))
 }
 
 /// Log lines in gzip, as the earlier digester stored and served them: its readers decompress the body themselves. As they
 /// are for who asks for text.
-async fn lines_of(edges: SendableRecordBatchStream, as_text: bool) -> Result<Response, Message> {
+async fn lines_of(
+    edges: SendableRecordBatchStream,
+    as_text: bool,
+    turn: OwnedSemaphorePermit,
+) -> Result<Response, Message> {
     if as_text {
         let write = async |edges, mut out: ChunkWriter| write_lines(edges, &mut out).await;
-        return Ok(stream_of(chunks_by(edges, write).await?, "text/plain; charset=utf-8"));
+        return Ok(streamed(chunks_by(edges, write).await?, "text/plain; charset=utf-8", Some(turn)));
     }
     let write = async |edges, out: ChunkWriter| {
         let mut gzip = GzEncoder::new(out, Compression::fast());
@@ -164,13 +170,7 @@ async fn lines_of(edges: SendableRecordBatchStream, as_text: bool) -> Result<Res
         gzip.finish()?;
         Ok(())
     };
-    Ok(stream_of(chunks_by(edges, write).await?, OCTETS))
-}
-
-fn stream_of(chunks: impl Stream<Item = Result<Bytes>> + Send + 'static, media_type: &'static str) -> Response {
-    let chunks = chunks
-        .inspect_err(|error| tracing::error!(error = error.copy().to_string(), "an answer broke off in the middle"));
-    ([(header::CONTENT_TYPE, media_type)], Body::from_stream(chunks)).into_response()
+    Ok(streamed(chunks_by(edges, write).await?, OCTETS, Some(turn)))
 }
 
 fn wants_text(headers: &HeaderMap) -> bool {

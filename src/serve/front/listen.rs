@@ -21,6 +21,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// How often files of tokens and certificates are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// What a connection buffers of answers, and the largest head of a request.
+const CONNECTION_BYTES_MAX: usize = 64 << 10;
 /// How often an idle HTTP/2 connection is asked whether its client is alive.
 const PING_EVERY: Duration = Duration::from_secs(20);
 
@@ -79,7 +81,7 @@ impl Front {
         let mut server = axum_server::from_tcp(listener).context(doing)?;
         let head = span(options.header_timeout);
         let mut builder = server.http_builder().http1();
-        builder.timer(TokioTimer::new()).header_read_timeout(head);
+        builder.timer(TokioTimer::new()).header_read_timeout(head).max_buf_size(CONNECTION_BYTES_MAX);
         let mut builder = builder.http2();
         builder.timer(TokioTimer::new()).keep_alive_interval(PING_EVERY).keep_alive_timeout(head);
         let handle = Handle::new();
