@@ -20,6 +20,7 @@ pub(super) async fn run(setup: &Setup, follow: bool) -> Result<()> {
     let config = setup.config();
     // Settings that nobody could be answered with are told before anything is opened.
     let front = Front::new(&config.serve)?;
+    config.sql.check()?;
     queries::list(config.queries.dir.as_deref())?;
     let stop = Stop::on_signals()?;
     let meters = Meters::install(&config.telemetry)?;

@@ -7,6 +7,7 @@ use super::front::{Identity, Role};
 use super::negotiate::media_type;
 use super::problem::Problem;
 use crate::catalog::Manifest;
+use crate::diff::printable;
 use crate::output::{Format, OutputOptions, chunks, write_rows};
 use crate::window::Window;
 use axum::body::{Body, Bytes};
@@ -21,6 +22,7 @@ use futures::future::try_join_all;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use serde::de::DeserializeOwned;
 use tokio::sync::OwnedSemaphorePermit;
+use url::form_urlencoded;
 
 /// The query string of a request, every parameter of it known.
 pub struct Query<T>(pub T);
@@ -33,7 +35,13 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
             |rejection| {
                 let text = rejection.body_text();
                 let detail = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
-                Problem::new(StatusCode::BAD_REQUEST, detail).with_hint("/openapi.json lists the parameters")
+                let query = parts.uri.query().unwrap_or_default();
+                let wrong = detail.split_once(": ").and_then(|(name, reason)| {
+                    let (_, value) = form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name)?;
+                    Some(format!("{name} cannot be {:?}: {reason}", printable(&value)))
+                });
+                Problem::new(StatusCode::BAD_REQUEST, wrong.as_deref().unwrap_or(detail))
+                    .with_hint("/openapi.json lists the parameters")
             },
         )
     }
@@ -51,7 +59,11 @@ pub struct Page {
 impl Service {
     /// A window as a client wrote it.
     pub(super) fn window(&self, text: &str) -> Result<Window, Problem> {
-        Ok(Window::parse(text, self.clock.now())?)
+        let parsed = Window::parse(text, self.clock.now());
+        parsed.map_err(|error| match text.contains(' ') {
+            true => error.with_hint("a + in an address means a space: write %2B").into(),
+            false => error.into(),
+        })
     }
 
     /// The newest digests of `windows`; where one is not published, the answer that says so: to `who` may have it built,
@@ -67,7 +79,7 @@ impl Service {
 
     async fn missing(&self, windows: &[Window], missing: &Window, who: Option<&Identity>) -> Response {
         if let Some(who) = who.filter(|who| !who.may(Role::Operate)) {
-            let problem = Problem::from(self.catalog.not_found(missing).await);
+            let problem = self.not_published(missing).await;
             let hint = format!("a token with the role operate has it built; {} has not", who.name);
             return problem.with_hint(hint).into_response();
         }

@@ -46,6 +46,19 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Refuses limits under which no query could run.
+    ///
+    /// # Errors
+    /// `Invalid` naming the setting.
+    pub fn check(&self) -> Result<()> {
+        match self.concurrent_max {
+            0 => Err(Error::invalid("sql.concurrent_max is 0").with_hint("give it a positive number")),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// The turns that queries take.
 #[derive(Clone, Debug)]
 pub struct Turns(Arc<Semaphore>);
@@ -56,7 +69,7 @@ const RETRY_SECONDS: u64 = 2;
 impl Turns {
     /// As many turns as `limits` say.
     pub fn new(limits: &Limits) -> Turns {
-        Turns(Arc::new(Semaphore::new(limits.concurrent_max)))
+        Turns(Arc::new(Semaphore::new(limits.concurrent_max.min(Semaphore::MAX_PERMITS))))
     }
 
     /// A turn, if there is one.

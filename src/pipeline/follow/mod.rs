@@ -117,8 +117,9 @@ impl Follower {
         let epoch = Timestamp::UNIX_EPOCH;
         split(&Window::new(epoch, epoch + TimeDelta::days(1))?, options.width).map(drop)?;
         if options.horizon < options.width * 2 + builder.options.lateness {
+            let least = options.width * 2 + builder.options.lateness;
             return Err(Error::invalid("follow.horizon is shorter than two windows and digest.lateness")
-                .with_hint("give it a day or more"));
+                .with_hint(format!("give it {} hours or more", least.num_minutes().unsigned_abs().div_ceil(60))));
         }
         let place = Place::new(builder.clock.now());
         let (status, report) = (Arc::default(), Report::remembering(options.remembered_max));
