@@ -157,23 +157,36 @@ impl Catalog {
 
     /// The newest version of every window that starts on one of the days of `starts`, from the keys alone.
     pub(super) async fn newest(&self, starts: Option<RangeInclusive<Timestamp>>) -> Result<BTreeMap<Window, u64>> {
+        let mut newest = BTreeMap::new();
+        let keys = self.each_key(starts, |window, entry| {
+            if let Entry::Manifest(version) = entry {
+                let known = newest.entry(window).or_insert(version);
+                *known = version.max(*known);
+            }
+        });
+        keys.await?;
+        Ok(newest)
+    }
+
+    /// Calls `meet` with every key of the windows that start on one of the days of `starts`.
+    pub(super) async fn each_key(
+        &self,
+        starts: Option<RangeInclusive<Timestamp>>,
+        mut meet: impl FnMut(Window, Entry),
+    ) -> Result<()> {
         let folders = self.date_folders(starts).await.context(|| format!("list digests of {}", self.url))?;
         let mut keys =
             stream::iter(folders).map(|folder| self.store.list(Some(&folder))).flatten_unordered(CONCURRENCY);
-        let (mut newest, mut others) = (BTreeMap::new(), Others::default());
+        let mut others = Others::default();
         while let Some(object) = keys.next().await {
             let key = object.context(|| format!("list digests of {}", self.url))?.location;
             match layout::parse_key(&self.root, &key) {
-                Some((window, Entry::Manifest(version))) => {
-                    let known = newest.entry(window).or_insert(version);
-                    *known = version.max(*known);
-                }
-                Some((_, Entry::File(_))) => {}
+                Some((window, entry)) => meet(window, entry),
                 None => others.add(key),
             }
         }
         others.warn(&self.url);
-        Ok(newest)
+        Ok(())
     }
 
     /// Reads manifests, in the order given.

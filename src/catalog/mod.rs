@@ -10,6 +10,7 @@ mod journal;
 mod layout;
 mod manifest;
 mod publish;
+mod remove;
 mod rules;
 mod table;
 
@@ -17,6 +18,7 @@ pub use journal::{Entry, Head, Journal};
 pub use layout::DIGESTS;
 pub use manifest::{Cost, Coverage, FORMAT_VERSION, FileKind, Manifest, Origin, PublishedFile, Rules, State, Totals};
 pub use publish::{Draft, DraftFile};
+pub use remove::Versions;
 pub use table::{read_edges, read_file, register};
 
 use cache::ManifestCache;

@@ -1,8 +1,10 @@
-//! Publishes and removes digests. Published are the files first, then the manifest, which is created only
-//! if nobody else has created it.
+//! Publishes digests: the files first, then the manifest, which is created only if nobody else has created it.
 //!
 //! Files are named by their checksums, so writing one again does no harm; a manifest is never overwritten. Until the
 //! manifest exists nothing is published, and files that no manifest names are merely litter.
+//!
+//! Versions that were superseded are removed (see `remove`), and with them the proof that a number was taken. So who creates
+//! a manifest looks whether later ones are there that are older than it.
 
 use super::layout::{self, Entry, FileName};
 use super::{Catalog, Cost, Coverage, FORMAT_VERSION, FileKind, Manifest, Origin, PublishedFile, Rules, State, Totals};
@@ -87,33 +89,15 @@ impl Catalog {
             let to = folder.clone().join(published.name.as_str());
             self.upload(local, &to).await.context(|| format!("upload {to}")).context(doing)?;
         }
-        self.create(&window, &manifest).await.context(doing)
-    }
-
-    /// Removes every version of a window's digest: the manifests first, the newest last, so that it is published whole
-    /// until it is not published at all; then the files, and those that no manifest ever named.
-    ///
-    /// # Errors
-    /// What the store says. Called again it goes on.
-    pub async fn remove(&self, window: &Window) -> Result<()> {
-        let folder = layout::window_path(&self.root, window)?;
-        let doing = || format!("remove window {window} from {}", self.url);
-        let listed: Vec<_> = self.store.list(Some(&folder)).try_collect().await.context(doing)?;
-        let mut keys: Vec<_> = listed
-            .into_iter()
-            .filter_map(|object| Some((layout::parse_key(&self.root, &object.location)?.1, object.location)))
-            .collect();
-        keys.sort_by_key(|(entry, _)| match entry {
-            Entry::Manifest(version) => (false, *version),
-            Entry::File(name) => (true, name.version),
-        });
-        for (_, key) in keys {
-            match self.store.delete(&key).await {
-                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-                Err(error) => return Err(Error::from(error).context(format!("delete {key}")).context(doing())),
+        let manifest = self.create(&window, &manifest).await.context(doing)?;
+        match self.is_overtaken(&window, manifest.version).await.context(doing)? {
+            false => Ok(manifest),
+            true => {
+                let message = "it is not the newest any more: its number was taken and free again".to_owned();
+                let hint = "run it again: it then builds on what was published";
+                Err(Error::new(ErrorKind::Conflict, message).with_hint(hint).context(doing()))
             }
         }
-        Ok(())
     }
 
     /// Whether the store refuses to create what exists already, on which publishing by several processes rests.
@@ -165,6 +149,26 @@ impl Catalog {
             Err(unreadable) if error.kind() == ErrorKind::Conflict => Err(unreadable),
             Ok(None) | Err(_) => Err(error),
         }
+    }
+
+    /// Whether a later version than the one that was created just now is older than it: then the number was used before,
+    /// and what was created does not follow what it was built on. By the times of the store, which are those of its own
+    /// clock.
+    async fn is_overtaken(&self, window: &Window, version: u64) -> Result<bool> {
+        let (mut own, mut later) = (None, None);
+        // Manifests sort after files.
+        let before = layout::manifest_path(&self.root, window, version.saturating_sub(1))?;
+        let mut listed = self.store.list_with_offset(Some(&layout::window_path(&self.root, window)?), &before);
+        while let Some(object) = listed.try_next().await? {
+            match layout::parse_key(&self.root, &object.location) {
+                Some((_, Entry::Manifest(number))) if number == version => own = Some(object.last_modified),
+                Some((_, Entry::Manifest(number))) if number > version => {
+                    later = later.into_iter().chain([object.last_modified]).min();
+                }
+                _ => {}
+            }
+        }
+        Ok(own.zip(later).is_some_and(|(own, later)| later < own))
     }
 
     async fn upload(&self, file: &DraftFile, to: &Path) -> Result<()> {

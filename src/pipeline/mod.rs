@@ -7,8 +7,10 @@ pub mod follow;
 pub mod jobs;
 mod plan;
 mod retain;
+mod superseded;
 mod survey;
 
 pub use backfill::{Event, Summary, backfill, roll_up};
 pub use plan::{Options, Plan, plan};
 pub use retain::{Expired, Expiry, Policy, expired, remove};
+pub use superseded::{Superseded, remove_superseded, superseded};

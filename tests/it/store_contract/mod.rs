@@ -4,6 +4,7 @@
 
 pub(crate) mod digest;
 mod store;
+mod superseded;
 mod tables;
 
 use digest::{draft, rules, window, with_large_edge_file};
@@ -55,6 +56,9 @@ const CHECKS: &[(&str, Check)] = &[
     ("a store keeps its rules", |place| a_store_keeps_its_rules(place).boxed()),
     ("a missing window names the nearest", |place| a_missing_window_names_the_nearest(place).boxed()),
     ("a missing file fails verification", |place| a_missing_file_fails_verification(place).boxed()),
+    ("superseded go", |place| superseded::ones_go_and_final_ones_and_the_newest_stay(place).boxed()),
+    ("superseded are kept", |place| superseded::ones_stay_where_another_digest_was_made_from_them(place).boxed()),
+    ("litter goes", |place| superseded::ones_that_a_broken_removal_left_behind_go_with_the_next(place).boxed()),
     ("contradictory drafts are refused", |place| contradictory_drafts_are_refused(place).boxed()),
     ("tables read only the windows asked for", |place| tables::read_only_the_windows_asked_for(place).boxed()),
     ("tables count an hour and its day once", |place| tables::count_an_hour_and_its_day_once(place).boxed()),
