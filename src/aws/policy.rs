@@ -87,6 +87,7 @@ fn writing(partition: &str, place: &Place) -> Vec<Value> {
         // Likewise those of followers: who works, and what was handed on to be delivered.
         objects("DeleteFollowers", &["s3:DeleteObject"], partition, place, "v1/followers/"),
         objects("DeleteMessages", &["s3:DeleteObject"], partition, place, "v1/messages/"),
+        objects("DeleteNotices", &["s3:DeleteObject"], partition, place, "v1/notices/"),
         objects("DeleteClosings", &["s3:DeleteObject"], partition, place, "v1/closings/"),
     ];
     // S3 decrypts the parts of a large upload when it puts them together.

@@ -225,7 +225,7 @@ fn describe(event: &Event) -> Option<String> {
                 coverage.records
             )
         }
-        Event::Late { start, stop, objects } => {
+        Event::Late { start, stop, objects, .. } => {
             let window = window(start, stop);
             format!("{window} has {objects} objects that are too late; flowdiff backfill --only-late takes them up")
         }

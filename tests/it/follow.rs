@@ -185,6 +185,7 @@ async fn late_objects_make_another_final_version_and_those_beyond_the_horizon_ar
 #[derive(Debug, Default)]
 struct Notebook {
     events: Mutex<Vec<String>>,
+    tags: Mutex<Vec<String>>,
     is_away: AtomicBool,
 }
 
@@ -195,6 +196,9 @@ impl Sink for Notebook {
             return Err(Error::new(ErrorKind::Unavailable, "nobody is there"));
         }
         self.events.lock().unwrap().push(brief(event));
+        if let Event::Late { tag, .. } = event {
+            self.tags.lock().unwrap().push(tag.clone());
+        }
         Ok(())
     }
 }
@@ -231,7 +235,7 @@ async fn nothing_new_for_too_long_is_reported() {
     let mut follower = site.follower_of(builder, options);
     site.follow(&mut follower, "2026-11-20T12:12:00Z").await;
     let told = site.follow(&mut follower, "2026-11-20T13:12:00Z").await;
-    assert!(told.contains(&"canary 12:12".to_owned()), "{told:?}");
+    assert!(told.contains(&"canary 12:05".to_owned()), "{told:?}");
 }
 
 /// Counts what is acknowledged.
@@ -268,6 +272,29 @@ async fn what_it_is_told_of_is_read_without_a_listing_and_acknowledged() {
         assert_eq!(site.told(), expected);
     }
     assert_eq!(acknowledged.0.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_too_late_is_acknowledged_once_that_is_taken_down() {
+    let site = Site::new();
+    site.write(1, "2026-11-10T12:05:00Z");
+    site.write(1, "2026-11-10T12:10:00Z");
+    let (acknowledged, notebook) = (Told::default(), Arc::new(Notebook::default()));
+    let follower = site.follower("2026-11-20T12:10:00Z").with_arrivals(Arc::new(acknowledged.clone()));
+    let mut follower = follower.with_sink(notebook.clone());
+    let source = builder(&site.path("logs"), &site.path("store")).source;
+    let objects = source.list(&Selection::default(), &Default::default()).await.unwrap().objects;
+    let told = || vec![Arrival { objects: objects.clone(), receipt: Box::new(acknowledged.clone()) }];
+    notebook.is_away.store(true, Ordering::Relaxed);
+    follower.round(told(), &GO_ON).await.unwrap();
+    assert_eq!((acknowledged.0.load(Ordering::Relaxed), follower.settle().await), (0, 1));
+    notebook.is_away.store(false, Ordering::Relaxed);
+    // It comes again, as what is not acknowledged does.
+    follower.round(told(), &GO_ON).await.unwrap();
+    assert_eq!((acknowledged.0.load(Ordering::Relaxed), follower.settle().await), (1, 0));
+    assert_eq!(*notebook.events.lock().unwrap(), ["late 10 12:00 2"; 2]);
+    let tags: Vec<String> = std::mem::take(&mut *notebook.tags.lock().unwrap());
+    assert_eq!(tags[0], tags[1], "a receiver can tell that it is the same");
 }
 
 #[tokio::test(flavor = "multi_thread")]

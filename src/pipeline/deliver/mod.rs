@@ -40,16 +40,17 @@ use crate::session::Session;
 use chrono::TimeDelta;
 use destination::Destination;
 use queue::Queue;
-use record::{Record, Span, Versions};
+use record::{Item, Record, Span, Telling, Versions};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
 
-/// The journal of messages, and that of the reports' beginnings.
+/// The journals of comparisons, of notices, and of the reports' beginnings.
 const MESSAGES: &str = "messages";
+const NOTICES: &str = "notices";
 const REPORTS: &str = "reports";
 /// How often a state is written anew where others write it at the same time.
 const TRIES: usize = 16;
@@ -103,12 +104,21 @@ pub struct Figures {
 pub struct Deliveries {
     parts: Parts,
     messages: Journal,
+    notices: Journal,
     lines: Vec<Line>,
     /// Who this process is to others.
     holder: Uuid,
     counts: Counts,
-    /// Entries that were seen to hold nothing that is due, by id: they are not read again.
-    seen: Mutex<HashMap<Uuid, u64>>,
+    /// Entries that were seen to hold nothing that is due: they are not read again.
+    seen: Mutex<HashMap<Item, Seen>>,
+}
+
+/// An entry of which nothing is due.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    number: u64,
+    /// From when on it is counted how long it is kept.
+    dated: Timestamp,
 }
 
 /// A report at work.
@@ -156,6 +166,7 @@ impl Deliveries {
         }
         Ok(Deliveries {
             messages: Journal::new(&parts.catalog, MESSAGES),
+            notices: Journal::new(&parts.catalog, NOTICES),
             lines,
             holder: Uuid::new_v4(),
             counts: Counts::default(),
@@ -190,7 +201,13 @@ impl Deliveries {
                     false => (other.version, manifest.version),
                 };
                 let versions = Versions { before: before_version, after: after_version };
-                self.want(line, Span::of(&before), Span::of(&after), versions).await?;
+                let (before, after) = (Span::of(&before), Span::of(&after));
+                let item = Item::Comparison(record::id(&line.report.name, &before, &after));
+                let wanted = |record: Option<&Record>| match record {
+                    Some(record) => record.want(&versions),
+                    None => Some(Record::new(&line.report.name, before, after, versions)),
+                };
+                self.want(line, item, wanted).await?;
             }
         }
         Ok(())
@@ -212,36 +229,28 @@ impl Deliveries {
         }
     }
 
-    async fn want(&self, line: &Line, before: Span, after: Span, versions: Versions) -> Result<()> {
-        let id = record::id(&line.report.name, &before, &after);
-        let wanted = self.update(id, |record| match record {
-            Some(record) => record.want(&versions),
-            None => Some(Record::new(&line.report.name, before, after, versions)),
-        });
-        let record = match wanted.await? {
-            Some(entry) => Some(entry.value),
-            None => self.messages.newest::<Record>(&id.to_string()).await?.map(|entry| entry.value),
+    /// Follows the state of an item with the one that `next` makes of it; what is due then is told.
+    async fn want<T: Telling>(&self, line: &Line, item: Item, next: impl Fn(Option<&T>) -> Option<T>) -> Result<()> {
+        let newest = match self.update(item, next).await? {
+            Some(entry) => Some(entry),
+            None => self.journal(item).newest::<T>(&item.to_string()).await?,
         };
-        if record.is_some_and(|record| record.is_due()) {
-            line.queue.add(after.start, id);
+        if let Some(record) = newest.map(|entry| entry.value).filter(T::is_due) {
+            line.queue.add(record.age(), item);
         }
         Ok(())
     }
 
-    /// Follows the newest state of an id with the one that `next` makes of it, if it makes one. Returns what was written.
+    /// Follows the newest state of an item with the one that `next` makes of it, if it makes one. Returns what was written.
     ///
     /// # Errors
     /// What the store says, and `Unavailable` if others write all the time.
-    async fn update(
-        &self,
-        id: Uuid,
-        next: impl Fn(Option<&Record>) -> Option<Record>,
-    ) -> Result<Option<Entry<Record>>> {
-        let id = id.to_string();
+    async fn update<T: Telling>(&self, item: Item, next: impl Fn(Option<&T>) -> Option<T>) -> Result<Option<Entry<T>>> {
+        let (journal, id) = (self.journal(item), item.to_string());
         for _ in 0..TRIES {
-            let newest = self.messages.newest::<Record>(&id).await?;
+            let newest = journal.newest::<T>(&id).await?;
             let Some(value) = next(newest.as_ref().map(|entry| &entry.value)) else { return Ok(None) };
-            match self.messages.append(&id, newest.map_or(0, |entry| entry.number), &value).await {
+            match journal.append(&id, newest.map_or(0, |entry| entry.number), &value).await {
                 Ok(number) => return Ok(Some(Entry { number, value })),
                 Err(error) if error.kind() == ErrorKind::Conflict => {}
                 Err(error) => return Err(error),
@@ -251,6 +260,17 @@ impl Deliveries {
             ErrorKind::Unavailable,
             format!("the state of message {id} changes faster than it can be written"),
         ))
+    }
+
+    fn journal(&self, item: Item) -> &Journal {
+        match item {
+            Item::Comparison(_) => &self.messages,
+            Item::Notice(_) => &self.notices,
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, HashMap<Item, Seen>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

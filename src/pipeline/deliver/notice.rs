@@ -1,49 +1,71 @@
 //! What is told besides comparisons: objects that came too late, and silence. In: what happened. Out: the same bodies that
-//! comparisons have. A notice is told when it happens and tried like any message, but not written down: one that nobody
-//! took is logged and gone.
+//! comparisons have. A notice is written down before anybody counts on it, and told until it is taken, as comparisons are;
+//! but it is told once, since nothing can amend it.
 
 use super::destination::Envelope;
 use super::options::{Body, Report};
+use super::record::{self, Claim, Item, Telling};
+use super::round::Outcome;
 use super::webhook::Failure;
-use super::{Deliveries, record};
+use super::{Deliveries, Line};
+use crate::catalog::Entry;
 use crate::clock::Timestamp;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::meters;
 use crate::window::{Window, format_time};
 use chrono::{SecondsFormat, TimeDelta};
-use futures::future::join_all;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering::Relaxed;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 /// How long Alertmanager shows a notice.
 const LASTS: TimeDelta = TimeDelta::hours(1);
 
 /// Something to be told besides comparisons.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Notice {
     /// Objects arrived that belong to a window beyond the horizon: no digest takes them up by itself.
     Late {
-        /// The window.
-        window: Window,
+        /// First instant of the window.
+        start: Timestamp,
+        /// First instant after the window.
+        stop: Timestamp,
         /// How many objects.
         objects: u64,
+        /// Tells them from others that are late in the same window.
+        tag: String,
     },
     /// No new object has arrived for a long time.
     Canary {
-        /// When the last one was seen.
+        /// Since when.
         since: Timestamp,
     },
     /// Somebody looks whether messages arrive.
     Test,
 }
 
+/// A notice for one report, and its state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NoticeRecord {
+    report: String,
+    notice: Notice,
+    /// When it was written down.
+    made: Timestamp,
+    /// Whether the receiver took it.
+    told: bool,
+    /// Who is at it.
+    claim: Option<Claim>,
+}
+
 /// A notice in our own shape.
 #[derive(Debug, Serialize)]
 struct Told<'a> {
     format_version: u32,
-    id: uuid::Uuid,
+    id: Uuid,
     revision: u64,
     state: &'static str,
     report: &'a str,
@@ -61,76 +83,133 @@ impl Notice {
         }
     }
 
-    fn text(&self) -> String {
-        match self {
-            Notice::Late { window, objects } => format!(
-                "{objects} objects of {window} came too late to be taken up: flowdiff backfill --only-late takes them"
+    fn text(&self) -> Result<String> {
+        Ok(match self {
+            Notice::Late { start, stop, objects, .. } => format!(
+                "{objects} objects of {} came too late to be taken up: flowdiff backfill --only-late takes them",
+                Window::new(*start, *stop)?
             ),
             Notice::Canary { since } => format!("no new object since {}", format_time(*since)),
             Notice::Test => "this is a test message: what this report tells arrives here".to_owned(),
-        }
+        })
     }
 
-    /// The notice as a report tells it; nothing in the shape of the earlier services' events, which know none.
-    pub(super) fn envelope(&self, report: &Report, now: Timestamp) -> Result<Option<Envelope>> {
-        let (name, text) = (self.name(), self.text());
-        let id = record::notice_id(&report.name, name, &text);
-        let json = match report.body {
-            Body::Event => return Ok(None),
-            Body::Slack => json!({"text": format!("flowdiff {}: {text}", report.name)}),
+    /// The id under which a report tells it: the same whenever the same is found out again.
+    fn id(&self, report: &str) -> Uuid {
+        let facts = match self {
+            Notice::Late { start, stop, objects, tag } => {
+                format!("{}/{}\n{objects}\n{tag}", start.timestamp(), stop.timestamp())
+            }
+            Notice::Canary { since } => since.timestamp().to_string(),
+            Notice::Test => String::new(),
+        };
+        record::notice_id(report, self.name(), &facts)
+    }
+}
+
+impl Report {
+    /// Whether it tells of notices. The events of the earlier services know none.
+    fn takes_notices(&self) -> bool {
+        self.notices && self.body != Body::Event
+    }
+}
+
+impl NoticeRecord {
+    /// The record of a notice that nobody has been told of.
+    pub(super) fn new(report: &Report, notice: Notice, made: Timestamp) -> NoticeRecord {
+        NoticeRecord { report: report.name.clone(), notice, made, told: false, claim: None }
+    }
+
+    fn id(&self) -> Uuid {
+        self.notice.id(&self.report)
+    }
+
+    /// The notice as its report tells it.
+    pub(super) fn envelope(&self, body: Body, now: Timestamp) -> Result<Envelope> {
+        let NoticeRecord { report, notice, made, .. } = self;
+        let (id, name, text) = (self.id(), notice.name(), notice.text()?);
+        let json = match body {
+            Body::Slack => json!({"text": format!("flowdiff {report}: {text}")}),
             Body::Alertmanager => {
                 let time = |time: Timestamp| time.to_rfc3339_opts(SecondsFormat::Secs, true);
                 json!([{
-                    "labels": {"alertname": "FlowdiffNotice", "report": report.name, "notice": name},
+                    "labels": {"alertname": "FlowdiffNotice", "report": report, "notice": name},
                     "annotations": {"summary": text},
-                    "startsAt": time(now),
+                    "startsAt": time(*made),
                     "endsAt": time(now + LASTS),
                 }])
             }
-            Body::Flowdiff => {
-                let (format_version, report) = (super::message::FORMAT_VERSION, report.name.as_str());
+            Body::Flowdiff | Body::Event => {
+                let (format_version, made) = (super::message::FORMAT_VERSION, *made);
                 let (revision, state, notice) = (1, "notice", name);
-                serde_json::to_value(Told { format_version, id, revision, state, report, notice, text, made: now })?
+                serde_json::to_value(Told { format_version, id, revision, state, report, notice, text, made })?
             }
         };
-        Ok(Some(Envelope { id, revision: 1, body: serde_json::to_vec::<Value>(&json)? }))
+        Ok(Envelope { id, revision: 1, body: serde_json::to_vec::<Value>(&json)? })
+    }
+}
+
+impl Telling for NoticeRecord {
+    fn report(&self) -> &str {
+        &self.report
+    }
+
+    fn is_due(&self) -> bool {
+        !self.told
+    }
+
+    fn age(&self) -> Timestamp {
+        self.made
+    }
+
+    fn dated(&self) -> Timestamp {
+        self.made
+    }
+
+    fn claimed(&self) -> Option<Claim> {
+        self.claim
+    }
+
+    fn with_claim(&self, claim: Option<Claim>) -> NoticeRecord {
+        NoticeRecord { claim, ..self.clone() }
     }
 }
 
 impl Deliveries {
-    /// Tells those reports of a notice that want any.
+    /// Takes up a notice: when this returns, it is written down for those reports that want any. Called again with the same
+    /// one, it changes nothing.
     ///
     /// # Errors
-    /// `Unavailable`, naming the reports whose receivers did not take it.
+    /// What the store says; it is to be called again then.
     pub async fn notice(&self, notice: &Notice) -> Result<()> {
-        let (clock, never) = (self.parts.clock, &CancellationToken::new());
-        let tell = self.lines.iter().filter(|line| line.report.notices).map(|line| async move {
-            let told: Result<bool, Failure> = async {
-                let Some(envelope) = notice.envelope(&line.report, clock.now())? else { return Ok(false) };
-                line.destination.deliver(&envelope, clock, never).await.map(|()| true)
-            }
-            .await;
-            match told {
-                Ok(is_told) => {
-                    if is_told {
-                        meters::delivery(&line.report.name, "notice");
-                    }
-                    self.counts.told.fetch_add(u64::from(is_told), Relaxed);
-                    None
-                }
-                Err(failure) => {
-                    self.counts.failed.fetch_add(1, Relaxed);
-                    meters::delivery(&line.report.name, "failed");
-                    Some(format!("{}: {}", line.report.name, failure.error.copy()))
-                }
-            }
-        });
-        let failed: Vec<String> = join_all(tell).await.into_iter().flatten().collect();
-        match failed.is_empty() {
-            true => Ok(()),
-            false => {
-                Err(Error::new(ErrorKind::Unavailable, format!("a notice was not taken by {}", failed.join("; "))))
-            }
+        let made = self.parts.clock.now();
+        for line in self.lines.iter().filter(|line| line.report.takes_notices()) {
+            let record = NoticeRecord::new(&line.report, notice.clone(), made);
+            let first = |known: Option<&NoticeRecord>| known.is_none().then(|| record.clone());
+            self.want(line, Item::Notice(record.id()), first).await?;
         }
+        Ok(())
+    }
+
+    /// Tells a notice, unless another process is at it.
+    pub(super) async fn tell_notice(
+        &self,
+        line: &Line,
+        item: Item,
+        stop: &CancellationToken,
+    ) -> Result<Outcome, Failure> {
+        let (me, clock, lease) = (self.holder, self.parts.clock, self.parts.options.lease);
+        let claimed = self.update(item, |record: Option<&NoticeRecord>| record?.claim(me, clock.now(), lease));
+        let Some(Entry { value: record, .. }) = claimed.await? else {
+            return self.left::<NoticeRecord>(item).await;
+        };
+        let envelope = record.envelope(line.report.body, clock.now())?;
+        if let Err(failure) = line.destination.deliver(&envelope, clock, stop).await {
+            self.release::<NoticeRecord>(item).await;
+            return Err(failure);
+        }
+        self.counts.told.fetch_add(1, Relaxed);
+        meters::delivery(&line.report.name, "notice");
+        self.finish(item, |record: &NoticeRecord| NoticeRecord { told: true, ..record.released() }).await
     }
 }

@@ -29,8 +29,8 @@ pub struct Options {
     /// message after that.
     #[serde(with = "crate::config::duration")]
     pub lease: TimeDelta,
-    /// How long what was told is remembered, counted from the stop of its window; default 31 days. A message that nobody
-    /// took in that time is given up. Longer than objects may be late.
+    /// How long what was told is remembered, counted from the stop of its window, of a notice from when it was made; default
+    /// 31 days. A message that nobody took in that time is given up. At least twice `follow.horizon`.
     #[serde(with = "crate::config::duration")]
     pub kept_for: TimeDelta,
     /// What is delivered: none by default.

@@ -1,13 +1,13 @@
 //! What is due, in memory: which deliveries of each report wait, and for how long those wait that failed. In: ids. Out: the
 //! next one. What is due for good is in the store; this is found again from there.
 
+use super::record::Item;
 use crate::clock::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use uuid::Uuid;
 
 /// First pause of a delivery or a receiver that failed; doubled after each further failure.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -21,8 +21,8 @@ pub(super) struct Queue {
 
 #[derive(Debug, Default)]
 struct State {
-    /// By the start of the later window: the oldest is told first.
-    due: BTreeMap<(Timestamp, Uuid), Due>,
+    /// By their age: the oldest is told first.
+    due: BTreeMap<(Timestamp, Item), Due>,
     /// Of the receiver.
     down: Pause,
 }
@@ -56,35 +56,42 @@ impl Pause {
 
 impl Queue {
     /// Puts a delivery in its place.
-    pub(super) fn add(&self, time: Timestamp, id: Uuid) {
+    pub(super) fn add(&self, time: Timestamp, item: Item) {
         let new = || Due { since: Instant::now(), pause: Pause::default(), is_renewed: true };
-        self.lock().due.entry((time, id)).or_insert_with(new).is_renewed = true;
+        self.lock().due.entry((time, item)).or_insert_with(new).is_renewed = true;
         self.added.notify_one();
     }
 
     /// Begins to tell a delivery.
-    pub(super) fn begin(&self, time: Timestamp, id: Uuid) {
-        if let Some(due) = self.lock().due.get_mut(&(time, id)) {
+    pub(super) fn begin(&self, time: Timestamp, item: Item) {
+        if let Some(due) = self.lock().due.get_mut(&(time, item)) {
             due.is_renewed = false;
         }
     }
 
     /// Takes out a delivery that was told, or is no more; unless it was added again meanwhile.
-    pub(super) fn remove(&self, time: Timestamp, id: Uuid) {
+    pub(super) fn remove(&self, time: Timestamp, item: Item) {
         let mut state = self.lock();
         state.down = Pause::default();
-        match state.due.get_mut(&(time, id)) {
+        match state.due.get_mut(&(time, item)) {
             Some(due) if due.is_renewed => due.since = Instant::now(),
-            _ => drop(state.due.remove(&(time, id))),
+            _ => drop(state.due.remove(&(time, item))),
         }
     }
 
     /// Leaves a delivery alone for a while, all of them if the receiver is down.
-    pub(super) fn pause(&self, time: Timestamp, id: Uuid, is_down: bool, longest: Duration, wanted: Option<Duration>) {
+    pub(super) fn pause(
+        &self,
+        time: Timestamp,
+        item: Item,
+        is_down: bool,
+        longest: Duration,
+        wanted: Option<Duration>,
+    ) {
         let mut state = self.lock();
         if is_down {
             state.down = state.down.after_failure(longest, wanted);
-        } else if let Some(due) = state.due.get_mut(&(time, id)) {
+        } else if let Some(due) = state.due.get_mut(&(time, item)) {
             due.pause = due.pause.after_failure(longest, wanted);
         }
     }
@@ -100,12 +107,12 @@ impl Queue {
     }
 
     /// All that are due, the oldest first.
-    pub(super) fn all(&self) -> Vec<(Timestamp, Uuid)> {
+    pub(super) fn all(&self) -> Vec<(Timestamp, Item)> {
         self.lock().due.keys().copied().collect()
     }
 
     /// Waits for the next that may be told.
-    pub(super) async fn next(&self) -> (Timestamp, Uuid) {
+    pub(super) async fn next(&self) -> (Timestamp, Item) {
         loop {
             let wake = {
                 let state = self.lock();
@@ -136,6 +143,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use uuid::Uuid;
 
     fn at(hour: i64) -> Timestamp {
         chrono::DateTime::from_timestamp(hour * 3600, 0).unwrap()
@@ -144,7 +152,7 @@ mod tests {
     #[tokio::test]
     async fn the_oldest_window_goes_first_and_one_that_is_refused_lets_others_pass() {
         let queue = Queue::default();
-        let id = Uuid::from_u128;
+        let id = |id| Item::Comparison(Uuid::from_u128(id));
         queue.add(at(2), id(2));
         queue.add(at(1), id(1));
         assert_eq!(queue.next().await, (at(1), id(1)));
@@ -188,7 +196,7 @@ mod tests {
     #[tokio::test]
     async fn where_the_receiver_is_down_all_wait() {
         let queue = Queue::default();
-        let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let (one, other) = (Item::Comparison(Uuid::from_u128(1)), Item::Notice(Uuid::from_u128(2)));
         queue.add(at(1), one);
         queue.add(at(2), other);
         queue.pause(at(1), one, true, Duration::from_secs(60), None);

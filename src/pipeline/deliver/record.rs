@@ -18,11 +18,71 @@ use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::window::Window;
 use chrono::TimeDelta;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use uuid::Uuid;
 
 /// Under which the ids of deliveries are made (UUIDv5).
 const NAMESPACE: Uuid = Uuid::from_u128(0x5f0a_6a3e_3d55_4c0e_9d0b_3c1f_8a52_71e4);
+
+/// Something to be told, by its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Item {
+    /// What came of a comparison.
+    Comparison(Uuid),
+    /// Something that happened.
+    Notice(Uuid),
+}
+
+impl Item {
+    pub(super) fn id(self) -> Uuid {
+        match self {
+            Item::Comparison(id) | Item::Notice(id) => id,
+        }
+    }
+}
+
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.id().fmt(f)
+    }
+}
+
+/// What the states of all items have in common.
+pub(super) trait Telling: Sized + Serialize + DeserializeOwned {
+    /// Name of the report that tells it.
+    fn report(&self) -> &str;
+
+    /// Whether something may have to be told.
+    fn is_due(&self) -> bool;
+
+    /// The oldest is told first.
+    fn age(&self) -> Timestamp;
+
+    /// From when on it is counted how long it is kept.
+    fn dated(&self) -> Timestamp;
+
+    fn claimed(&self) -> Option<Claim>;
+
+    fn with_claim(&self, claim: Option<Claim>) -> Self;
+
+    /// Takes it to tell it; `None` if nothing is due, or somebody else is at it.
+    fn claim(&self, by: Uuid, now: Timestamp, lease: TimeDelta) -> Option<Self> {
+        let is_taken = self.claimed().is_some_and(|claim| claim.by != by && now < claim.until);
+        (self.is_due() && !is_taken).then(|| self.with_claim(Some(Claim { by, until: now + lease })))
+    }
+
+    /// Whether `by` has it.
+    fn is_claimed_by(&self, by: Uuid) -> bool {
+        self.claimed().is_some_and(|claim| claim.by == by)
+    }
+
+    /// It could not be sent.
+    fn released(&self) -> Self {
+        self.with_claim(None)
+    }
+}
 
 /// The comparison of two windows for one report, and its state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,9 +185,35 @@ pub(super) fn id(report: &str, before: &Span, after: &Span) -> Uuid {
     Uuid::new_v5(&NAMESPACE, format!("{report}\n{a}/{b}\n{c}/{d}").as_bytes())
 }
 
-/// The id of a notice: the same for the same text.
-pub(super) fn notice_id(report: &str, name: &str, text: &str) -> Uuid {
-    Uuid::new_v5(&NAMESPACE, format!("{report}\n{name}\n{text}").as_bytes())
+/// The id of a notice: the same for the same `facts`.
+pub(super) fn notice_id(report: &str, name: &str, facts: &str) -> Uuid {
+    Uuid::new_v5(&NAMESPACE, format!("{report}\n{name}\n{facts}").as_bytes())
+}
+
+impl Telling for Record {
+    fn report(&self) -> &str {
+        &self.report
+    }
+
+    fn is_due(&self) -> bool {
+        self.done.is_none_or(|done| !done.cover(&self.wanted))
+    }
+
+    fn age(&self) -> Timestamp {
+        self.after.start
+    }
+
+    fn dated(&self) -> Timestamp {
+        self.after.stop
+    }
+
+    fn claimed(&self) -> Option<Claim> {
+        self.claim
+    }
+
+    fn with_claim(&self, claim: Option<Claim>) -> Record {
+        Record { claim, ..self.clone() }
+    }
 }
 
 impl Record {
@@ -140,26 +226,10 @@ impl Record {
         id(&self.report, &self.before, &self.after)
     }
 
-    /// Whether something may have to be told.
-    pub(super) fn is_due(&self) -> bool {
-        self.done.is_none_or(|done| !done.cover(&self.wanted))
-    }
-
     /// Asks for `versions` to be told; `None` if they are known already.
     pub(super) fn want(&self, versions: &Versions) -> Option<Record> {
         let is_known = self.wanted.cover(versions);
         (!is_known).then(|| Record { wanted: self.wanted.newest(versions), ..self.clone() })
-    }
-
-    /// Takes it to tell it; `None` if nothing is due, or somebody else is at it.
-    pub(super) fn claim(&self, by: Uuid, now: Timestamp, lease: TimeDelta) -> Option<Record> {
-        let is_taken = self.claim.is_some_and(|claim| claim.by != by && now < claim.until);
-        (self.is_due() && !is_taken).then(|| Record { claim: Some(Claim { by, until: now + lease }), ..self.clone() })
-    }
-
-    /// Whether `by` has it.
-    pub(super) fn is_claimed_by(&self, by: Uuid) -> bool {
-        self.claim.is_some_and(|claim| claim.by == by)
     }
 
     /// Whether `contents` need to be told: they are not what the receiver knows for certain, and not nothing to one who
@@ -187,11 +257,6 @@ impl Record {
     /// It was sent, or there was nothing to tell: `told` is what the receiver knows then.
     pub(super) fn finished(&self, versions: Versions, told: Option<Told>) -> Record {
         Record { done: Some(versions), told: told.or_else(|| self.told.clone()), claim: None, ..self.clone() }
-    }
-
-    /// It could not be sent.
-    pub(super) fn released(&self) -> Record {
-        Record { claim: None, ..self.clone() }
     }
 }
 

@@ -3,9 +3,10 @@
 
 use super::found::{collect, diff_options};
 use super::message::{Message, MessageState};
-use super::record::{Record, Told, Versions};
+use super::notice::NoticeRecord;
+use super::record::{Item, Record, Telling, Told, Versions};
 use super::webhook::Failure;
-use super::{Deliveries, Line, Parts, duration};
+use super::{Deliveries, Line, Parts, Seen, duration};
 use crate::catalog::Entry;
 use crate::clock::Timestamp;
 use crate::diff::diff;
@@ -13,8 +14,6 @@ use crate::error::{Error, Result};
 use crate::meters;
 use futures::future::join_all;
 use futures::{StreamExt, TryStreamExt, stream};
-use std::collections::HashMap;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -23,7 +22,7 @@ use uuid::Uuid;
 const CONCURRENCY: usize = 16;
 
 /// What came of one delivery.
-enum Outcome {
+pub(super) enum Outcome {
     /// It is told, or there was nothing to tell, or nothing is left to be compared.
     Done,
     /// Another process is at it, or the digests are not there yet.
@@ -42,8 +41,8 @@ impl Deliveries {
             }
         };
         let work = self.lines.iter().map(|line| async move {
-            while let Some((time, id)) = stop.run_until_cancelled(line.queue.next()).await {
-                self.deliver(line, time, id, stop).await;
+            while let Some((time, item)) = stop.run_until_cancelled(line.queue.next()).await {
+                self.deliver(line, time, item, stop).await;
             }
         });
         tokio::join!(look, join_all(work));
@@ -57,8 +56,8 @@ impl Deliveries {
         self.look().await?;
         let never = &CancellationToken::new();
         let work = self.lines.iter().map(|line| async move {
-            for (time, id) in line.queue.all() {
-                if self.deliver(line, time, id, never).await {
+            for (time, item) in line.queue.all() {
+                if self.deliver(line, time, item, never).await {
                     break;
                 }
             }
@@ -67,61 +66,67 @@ impl Deliveries {
         Ok(self.figures().pending)
     }
 
-    /// Looks for what is due in the store: what was there before this process, and what others left.
+    /// Looks for what is due in the store: what was there before this process, and what others left. What is older than it
+    /// is kept goes.
     async fn look(&self) -> Result<()> {
-        let heads = self.messages.heads().await?;
-        let mut seen = std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner));
-        let known = |id: &str| id.parse::<Uuid>().ok();
-        seen.retain(|id, _| heads.contains_key(&id.to_string()));
-        let unread = heads.iter().filter_map(|(id, head)| {
-            let id = known(id)?;
-            (seen.get(&id) != Some(&head.number)).then_some(id)
-        });
-        let entries: Result<Vec<_>> = stream::iter(unread)
-            .map(|id| async move { Ok((id, self.messages.newest::<Record>(&id.to_string()).await?)) })
-            .buffered(CONCURRENCY)
-            .try_collect()
-            .await;
-        let looked = match entries {
-            Ok(entries) => self.sort(entries, &mut seen).await,
-            Err(error) => Err(error),
-        };
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
-        looked
+        self.look_through::<Record>(Item::Comparison).await?;
+        self.look_through::<NoticeRecord>(Item::Notice).await
     }
 
-    async fn sort(&self, entries: Vec<(Uuid, Option<Entry<Record>>)>, seen: &mut HashMap<Uuid, u64>) -> Result<()> {
+    async fn look_through<T: Telling>(&self, item: fn(Uuid) -> Item) -> Result<()> {
+        let journal = self.journal(item(Uuid::nil()));
         let oldest = self.parts.clock.now() - self.parts.options.kept_for;
-        for (id, entry) in entries {
-            let Some(Entry { number, value: record }) = entry else { continue };
-            let line = self.lines.iter().find(|line| line.report.name == record.report);
-            if record.after.stop < oldest {
-                if record.is_due() {
-                    tracing::warn!(report = record.report, %id, "a message that nobody took is given up");
-                }
-                self.messages.remove(&id.to_string(), number).await?;
-            } else if let Some(line) = line.filter(|_| record.is_due()) {
-                line.queue.add(record.after.start, id);
-            } else {
-                seen.insert(id, number);
+        let heads = journal.heads().await?;
+        self.seen().retain(|known, _| *known != item(known.id()) || heads.contains_key(&known.to_string()));
+        let (mut unread, mut old) = (Vec::new(), Vec::new());
+        for (id, head) in &heads {
+            let Ok(id) = id.parse::<Uuid>() else { continue };
+            match self.seen().get(&item(id)).filter(|seen| seen.number == head.number) {
+                Some(seen) if seen.dated < oldest => old.push((item(id), head.number)),
+                Some(_) => {}
+                None => unread.push(item(id)),
             }
+        }
+        let mut entries = stream::iter(unread)
+            .map(|item| async move { Ok::<_, Error>((item, journal.newest::<T>(&item.to_string()).await?)) })
+            .buffered(CONCURRENCY);
+        while let Some((item, entry)) = entries.try_next().await? {
+            let Some(Entry { number, value: record }) = entry else { continue };
+            let line = self.lines.iter().find(|line| line.report.name == record.report());
+            if record.dated() < oldest {
+                if record.is_due() {
+                    tracing::warn!(report = record.report(), id = %item, "a message that nobody took is given up");
+                }
+                old.push((item, number));
+            } else if let Some(line) = line.filter(|_| record.is_due()) {
+                line.queue.add(record.age(), item);
+            } else {
+                self.seen().insert(item, Seen { number, dated: record.dated() });
+            }
+        }
+        for (item, number) in old {
+            journal.remove(&item.to_string(), number).await?;
         }
         Ok(())
     }
 
     /// Tells one delivery. Returns whether the receiver is down.
-    async fn deliver(&self, line: &Line, time: Timestamp, id: Uuid, stop: &CancellationToken) -> bool {
-        line.queue.begin(time, id);
-        match self.tell(line, id, stop).await {
-            Ok(Outcome::Done) => line.queue.remove(time, id),
-            Ok(Outcome::Later) => line.queue.pause(time, id, false, duration(self.parts.options.lease), None),
+    async fn deliver(&self, line: &Line, time: Timestamp, item: Item, stop: &CancellationToken) -> bool {
+        line.queue.begin(time, item);
+        let told = match item {
+            Item::Comparison(_) => self.tell(line, item, stop).await,
+            Item::Notice(_) => self.tell_notice(line, item, stop).await,
+        };
+        match told {
+            Ok(Outcome::Done) => line.queue.remove(time, item),
+            Ok(Outcome::Later) => line.queue.pause(time, item, false, duration(self.parts.options.lease), None),
             Err(Failure { error, is_down, retry_after }) => {
                 self.counts.failed.fetch_add(1, Relaxed);
                 meters::delivery(&line.report.name, "failed");
                 let (report, to) = (&line.report.name, line.destination.to_string());
                 let error = error.context(format!("tell report {report}")).copy().to_string();
-                tracing::warn!(report, to, %id, error, "a message was not taken; it is sent again later");
-                line.queue.pause(time, id, is_down, duration(self.parts.options.retry_max), retry_after);
+                tracing::warn!(report, to, id = %item, error, "a message was not taken; it is sent again later");
+                line.queue.pause(time, item, is_down, duration(self.parts.options.retry_max), retry_after);
                 return is_down;
             }
         }
@@ -129,22 +134,31 @@ impl Deliveries {
     }
 
     /// Tells the newest versions of both windows, and then those that have become newer meanwhile.
-    async fn tell(&self, line: &Line, id: Uuid, stop: &CancellationToken) -> Result<Outcome, Failure> {
+    async fn tell(&self, line: &Line, item: Item, stop: &CancellationToken) -> Result<Outcome, Failure> {
         let (me, clock, lease) = (self.holder, self.parts.clock, self.parts.options.lease);
-        while let Some(claimed) = self.update(id, |record| record?.claim(me, clock.now(), lease)).await? {
+        let claim = |record: Option<&Record>| record?.claim(me, clock.now(), lease);
+        while let Some(claimed) = self.update(item, claim).await? {
             let told = self.tell_claimed(line, claimed.value, stop).await;
             if !matches!(told, Ok(Outcome::Done)) {
-                let mine =
-                    |record: Option<&Record>| record.filter(|record| record.is_claimed_by(me)).map(Record::released);
-                if let Err(error) = self.update(id, mine).await {
-                    tracing::debug!(%id, error = error.copy().to_string(), "a claim runs out by itself");
-                }
+                self.release::<Record>(item).await;
                 return told;
             }
         }
-        let newest = self.messages.newest::<Record>(&id.to_string()).await?;
-        let is_due = newest.is_some_and(|entry| entry.value.is_due());
-        Ok(if is_due { Outcome::Later } else { Outcome::Done })
+        self.left::<Record>(item).await
+    }
+
+    /// Lets others have what this process has taken.
+    pub(super) async fn release<T: Telling>(&self, item: Item) {
+        let mine = |record: Option<&T>| record.filter(|record| record.is_claimed_by(self.holder)).map(T::released);
+        if let Err(error) = self.update(item, mine).await {
+            tracing::debug!(id = %item, error = error.copy().to_string(), "a claim runs out by itself");
+        }
+    }
+
+    /// What is left to do for what this process could not take.
+    pub(super) async fn left<T: Telling>(&self, item: Item) -> Result<Outcome, Failure> {
+        let newest = self.journal(item).newest::<T>(&item.to_string()).await?;
+        Ok(if newest.is_some_and(|entry| entry.value.is_due()) { Outcome::Later } else { Outcome::Done })
     }
 
     async fn tell_claimed(&self, line: &Line, record: Record, stop: &CancellationToken) -> Result<Outcome, Failure> {
@@ -152,7 +166,7 @@ impl Deliveries {
         let catalog = &self.parts.catalog;
         let (Some(before), Some(after)) = (catalog.latest(&before).await?, catalog.latest(&window).await?) else {
             tracing::info!(report = record.report, %window, "a digest is no more: there is nothing to compare");
-            return self.finish(&record, record.wanted, None).await;
+            return self.told(&record, record.wanted, None).await;
         };
         let versions = Versions { before: before.version, after: after.version };
         if !versions.cover(&record.wanted) || !line.takes(&before) || !line.takes(&after) {
@@ -166,11 +180,11 @@ impl Deliveries {
         if !record.must_tell(&contents, line.report.empty) {
             self.counts.silent.fetch_add(1, Relaxed);
             meters::delivery(&line.report.name, "silent");
-            return self.finish(&record, versions, None).await;
+            return self.told(&record, versions, None).await;
         }
         let me = self.holder;
         let until = clock.now() + self.parts.options.lease;
-        let attempted = self.update(record.id(), |newest| {
+        let attempted = self.update(Item::Comparison(record.id()), |newest: Option<&Record>| {
             let newest = newest.filter(|newest| newest.is_claimed_by(me))?;
             Some(newest.attempt(versions, contents.clone(), me, until))
         });
@@ -195,19 +209,21 @@ impl Deliveries {
         };
         meters::delivery(&line.report.name, result);
         let told = Told { revision: attempt.revision, contents: attempt.contents.clone() };
-        self.finish(&record, versions, Some(told)).await
+        self.told(&record, versions, Some(told)).await
     }
 
     /// Writes down that `versions` were told, or had nothing to tell. Newer ones may be wanted by now.
-    async fn finish(&self, record: &Record, versions: Versions, told: Option<Told>) -> Result<Outcome, Failure> {
-        let (id, me) = (record.id(), self.holder);
-        let finished = self.update(id, |newest| {
-            Some(newest.filter(|newest| newest.is_claimed_by(me))?.finished(versions, told.clone()))
-        });
-        let Some(Entry { number, .. }) = finished.await? else { return Ok(Outcome::Later) };
+    async fn told(&self, record: &Record, versions: Versions, told: Option<Told>) -> Result<Outcome, Failure> {
+        self.finish(Item::Comparison(record.id()), |record: &Record| record.finished(versions, told.clone())).await
+    }
+
+    /// Writes down what `next` makes of an item, if it is still this process that has it.
+    pub(super) async fn finish<T: Telling>(&self, item: Item, next: impl Fn(&T) -> T) -> Result<Outcome, Failure> {
+        let mine = |record: Option<&T>| record.filter(|record| record.is_claimed_by(self.holder)).map(&next);
+        let Some(Entry { number, .. }) = self.update(item, mine).await? else { return Ok(Outcome::Later) };
         // One state is enough to go on from.
-        if let Err(error) = self.messages.remove(&id.to_string(), number - 1).await {
-            tracing::debug!(%id, error = error.copy().to_string(), "old states are left");
+        if let Err(error) = self.journal(item).remove(&item.to_string(), number - 1).await {
+            tracing::debug!(id = %item, error = error.copy().to_string(), "old states are left");
         }
         Ok(Outcome::Done)
     }

@@ -5,7 +5,6 @@ use super::event::{Event, Sink};
 use crate::error::Result;
 use crate::pipeline::deliver::{Deliveries, Notice};
 use crate::source::notify::{Ack, Notifications};
-use crate::window::Window;
 use async_trait::async_trait;
 
 #[async_trait]
@@ -29,8 +28,9 @@ impl Sink for Deliveries {
             Event::Published { manifest } | Event::Closed { manifest } | Event::Amended { manifest, .. } => {
                 self.note(manifest).await
             }
-            Event::Late { start, stop, objects } => {
-                self.notice(&Notice::Late { window: Window::new(*start, *stop)?, objects: *objects }).await
+            Event::Late { start, stop, objects, tag } => {
+                let (start, stop, objects, tag) = (*start, *stop, *objects, tag.clone());
+                self.notice(&Notice::Late { start, stop, objects, tag }).await
             }
             Event::Canary { since } => self.notice(&Notice::Canary { since: *since }).await,
             Event::Failed { .. }

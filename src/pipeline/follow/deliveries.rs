@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 /// Pause after the first failure; doubled after each further one.
 const PAUSE: Duration = Duration::from_secs(5);
 const PAUSE_MAX: Duration = Duration::from_secs(300);
-/// Events that are told once and may wait for it.
+/// Events besides windows that may wait to be handed over.
 const NOTICES_MAX: usize = 64;
 
 /// An entry of the journal `closings`, one line for each window: the version that was delivered last.
@@ -36,6 +36,8 @@ pub(super) struct Deliveries {
     tell: Tell,
     status: Arc<Status>,
     waiting: Mutex<Waiting>,
+    /// Held by who hands notices over.
+    turn: tokio::sync::Mutex<()>,
     added: Notify,
 }
 
@@ -43,6 +45,8 @@ pub(super) struct Deliveries {
 #[derive(Debug, Default)]
 struct Waiting {
     notices: VecDeque<Event>,
+    /// When they are tried again, and how often they have failed.
+    notices_due: (Option<Instant>, u32),
     /// When each window is due, and how often it has failed.
     windows: BTreeMap<Window, (Option<Instant>, u32)>,
     /// Versions known to be delivered.
@@ -52,7 +56,8 @@ struct Waiting {
 impl Deliveries {
     pub(super) fn new(catalog: &Catalog, sink: Arc<dyn Sink>, tell: Tell, status: Arc<Status>) -> Deliveries {
         let (catalog, journal) = (catalog.clone(), Journal::new(catalog, "closings"));
-        Deliveries { catalog, journal, sink, tell, status, waiting: Mutex::default(), added: Notify::new() }
+        let (waiting, turn, added) = Default::default();
+        Deliveries { catalog, journal, sink, tell, status, waiting, turn, added }
     }
 
     /// Sees to it that the final version of a window is delivered, unless it is known to be.
@@ -65,7 +70,8 @@ impl Deliveries {
         }
     }
 
-    /// Tells the sink of an event once. If too many wait, the oldest is dropped, and that is logged.
+    /// Sees to it that an event is handed over. If too many wait, the oldest is dropped, and that is logged: what it tells
+    /// of is found again, by who looks at the source or the queue anew.
     pub(super) fn notice(&self, event: Event) {
         let mut waiting = self.lock();
         if waiting.notices.len() == NOTICES_MAX {
@@ -73,6 +79,7 @@ impl Deliveries {
             tracing::warn!(?dropped, "too many events wait for delivery");
         }
         waiting.notices.push_back(event);
+        waiting.notices_due = (None, 0);
         self.added.notify_one();
     }
 
@@ -83,14 +90,24 @@ impl Deliveries {
 
     /// Delivers, the oldest window first, until `done`.
     pub(super) async fn run(&self, done: &CancellationToken) {
+        let is_reached = |due: Option<Instant>| due.is_none_or(|due| due <= Instant::now());
         while !done.is_cancelled() {
-            self.notices().await;
-            let due = self.lock().windows.iter().map(|(window, (due, _))| (*due, *window)).min();
-            match due {
-                Some((due, window)) if due.is_none_or(|due| due <= Instant::now()) => self.try_deliver(window).await,
-                due => {
+            let (notices, windows) = {
+                let waiting = self.lock();
+                let notices = (!waiting.notices.is_empty()).then_some(waiting.notices_due.0);
+                (notices, waiting.windows.iter().map(|(window, (due, _))| (*due, *window)).min())
+            };
+            if notices.is_some_and(is_reached) {
+                self.hand_over().await;
+                continue;
+            }
+            match windows {
+                Some((due, window)) if is_reached(due) => self.try_deliver(window).await,
+                _ => {
+                    // What is left is not due yet.
+                    let due = [notices.flatten(), windows.and_then(|(due, _)| due)].into_iter().flatten().min();
                     let wake = async {
-                        match due.and_then(|(due, _)| due) {
+                        match due {
                             Some(due) => tokio::time::sleep_until(due).await,
                             None => std::future::pending().await,
                         }
@@ -105,23 +122,32 @@ impl Deliveries {
         }
     }
 
-    /// Tries everything that waits once; returns how many windows are left.
+    /// Tries everything that waits once; returns how many windows and other events are left.
     pub(super) async fn settle(&self) -> usize {
-        self.notices().await;
+        self.hand_over().await;
         let windows: Vec<Window> = self.lock().windows.keys().copied().collect();
         for window in windows {
             self.try_deliver(window).await;
         }
-        self.lock().windows.len()
+        let waiting = self.lock();
+        waiting.windows.len() + waiting.notices.len()
     }
 
-    async fn notices(&self) {
-        loop {
+    /// Hands over what waits besides windows; returns whether nothing is left. What fails is tried again later.
+    pub(super) async fn hand_over(&self) -> bool {
+        // Whoever finds nothing waiting may count on it: nobody else is still at it.
+        let _turn = self.turn.lock().await;
+        let waiting = self.lock().notices.len();
+        for _ in 0..waiting {
             let Some(event) = self.lock().notices.pop_front() else { break };
-            if let Err(error) = self.sink.deliver(&event).await {
-                tracing::warn!(?event, error = error.copy().to_string(), "an event could not be delivered");
-            }
+            let Err(error) = self.sink.deliver(&event).await else { continue };
+            tracing::warn!(?event, error = error.copy().to_string(), "an event could not be delivered");
+            let mut waiting = self.lock();
+            let failures = waiting.notices_due.1;
+            waiting.notices_due = (Some(after_failures(failures)), (failures + 1).min(16));
+            waiting.notices.push_back(event);
         }
+        self.lock().notices.is_empty()
     }
 
     async fn try_deliver(&self, window: Window) {
@@ -141,7 +167,7 @@ impl Deliveries {
             }
             Err(error) => {
                 let (due, failures) = waiting.windows.entry(window).or_default();
-                *due = Some(Instant::now() + PAUSE_MAX.min(PAUSE * 2u32.saturating_pow(*failures)));
+                *due = Some(after_failures(*failures));
                 *failures = (*failures + 1).min(16);
                 (self.tell)(&Event::Undelivered { start, stop, reason: error.copy().to_string() });
             }
@@ -154,7 +180,7 @@ impl Deliveries {
     async fn deliver(&self, window: &Window) -> Result<Option<(u64, bool)>> {
         let newest = self.catalog.latest(window).await?.filter(|manifest| manifest.state == State::Final);
         let Some(manifest) = newest.map(Box::new) else { return Ok(None) };
-        let id = format!("{}-{}", window.start().format(TIME), window.stop().format(TIME));
+        let id = id_of(window);
         let before = self.journal.newest::<Delivered>(&id).await?;
         let version = manifest.version;
         let event = match &before {
@@ -183,3 +209,12 @@ impl Deliveries {
 
 /// How instants are written in the names of journals' lines.
 const TIME: &str = "%Y%m%dT%H%MZ";
+
+/// The name of a window's line.
+fn id_of(window: &Window) -> String {
+    format!("{}-{}", window.start().format(TIME), window.stop().format(TIME))
+}
+
+fn after_failures(failures: u32) -> Instant {
+    Instant::now() + PAUSE_MAX.min(PAUSE * 2u32.saturating_pow(failures))
+}

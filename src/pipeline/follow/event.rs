@@ -36,10 +36,12 @@ pub enum Event {
         stop: Timestamp,
         /// How many objects.
         objects: u64,
+        /// Tells them from others that are late in the same window: the same whenever the same are found again.
+        tag: String,
     },
     /// No new object has arrived for as long as `follow.canary` says.
     Canary {
-        /// When the last one was seen, or when following began.
+        /// File time of the newest one; when following began if there is none within the horizon.
         since: Timestamp,
     },
     /// A window could not be built; it is tried again.
@@ -88,8 +90,9 @@ pub trait Sink: fmt::Debug + Send + Sync {
     ///
     /// Called with [`Event::Closed`] and [`Event::Amended`] until it returns without an error, before and after restarts:
     /// at least once for the newest final version of each window, and now and then again, so what goes out carries an
-    /// identity made of window and version. Called once with [`Event::Late`], [`Event::Canary`], and [`Event::Published`]
-    /// of a provisional version, and with no other.
+    /// identity made of window and version. With [`Event::Late`] and [`Event::Canary`] likewise; the notification of an
+    /// object that is too late is acknowledged after that. Called with [`Event::Published`] of a provisional version, too,
+    /// and with no other.
     ///
     /// # Errors
     /// Whatever keeps the effect from being durable.

@@ -30,14 +30,22 @@ pub(super) struct Place {
     pub(super) beyond_due: Timestamp,
     /// When windows that failed are tried again, and how often they have failed.
     failures: BTreeMap<Window, (Timestamp, i32)>,
-    /// When a new object was last seen, and whether it was reported that none comes.
-    news: (Timestamp, bool),
+    news: News,
+}
+
+/// Whether objects come.
+#[derive(Debug)]
+struct News {
+    /// When a new object was last seen; while none was, file time of the newest one.
+    seen: Option<Timestamp>,
+    /// Whether it was reported that none comes.
+    is_told: bool,
 }
 
 impl Place {
     pub(super) fn new(now: Timestamp) -> Place {
         let due = Timestamp::MIN_UTC;
-        let news = (now, false);
+        let news = News { seen: None, is_told: false };
         Place { open_from: now, horizon_due: due, list_due: due, beyond_due: due, failures: BTreeMap::new(), news }
     }
 
@@ -88,15 +96,27 @@ impl Place {
         self.failures.retain(|window, _| window.start() >= before);
     }
 
-    /// Takes note that there was a new object, or none. Returns since when there is none, once, if that is too long.
-    pub(super) fn news(&mut self, is_new: bool, now: Timestamp, canary: Option<TimeDelta>) -> Option<Timestamp> {
-        if is_new {
-            self.news = (now, false);
-        }
-        let (since, is_told) = &mut self.news;
-        let is_due = !*is_told && canary.is_some_and(|canary| now - *since >= canary);
-        *is_told |= is_due;
-        is_due.then_some(*since)
+    /// Takes note that there was a new object, or none; `newest` is the file time of the newest of all. Returns since when
+    /// there is none, once, if that is too long.
+    ///
+    /// A follower that begins does not know when it came: its file time stands for that, so that a silence is reported
+    /// however often followers begin anew, and as since the same time.
+    pub(super) fn news(
+        &mut self,
+        is_new: bool,
+        newest: Option<Timestamp>,
+        now: Timestamp,
+        canary: Option<TimeDelta>,
+    ) -> Option<Timestamp> {
+        let seen = match self.news.seen {
+            None => newest.map_or(now, |newest| newest.min(now)),
+            Some(_) if is_new => now,
+            Some(seen) => seen,
+        };
+        self.news = News { seen: Some(seen), is_told: self.news.is_told && !is_new };
+        let is_due = !self.news.is_told && canary.is_some_and(|canary| now - seen >= canary);
+        self.news.is_told |= is_due;
+        is_due.then(|| newest.unwrap_or(seen))
     }
 }
 
@@ -146,11 +166,24 @@ mod tests {
     fn a_silence_is_reported_once() {
         let mut place = Place::new(minute(0));
         let canary = Some(TimeDelta::minutes(10));
-        assert_eq!(place.news(false, minute(9), canary), None);
-        assert_eq!(place.news(false, minute(10), canary), Some(minute(0)));
-        assert_eq!(place.news(false, minute(30), canary), None);
-        assert_eq!(place.news(true, minute(31), canary), None);
-        assert_eq!(place.news(false, minute(41), canary), Some(minute(31)));
-        assert_eq!(place.news(false, minute(500), None), None);
+        let mut news = |is_new, newest, now, canary| place.news(is_new, Some(minute(newest)), minute(now), canary);
+        assert_eq!(news(true, -2, 0, canary), None);
+        assert_eq!(news(false, -2, 7, canary), None);
+        assert_eq!(news(false, -2, 8, canary), Some(minute(-2)));
+        assert_eq!(news(false, -2, 30, canary), None);
+        assert_eq!(news(true, 25, 31, canary), None, "it came just now");
+        assert_eq!(news(false, 25, 40, canary), None);
+        assert_eq!(news(false, 25, 41, canary), Some(minute(25)));
+        assert_eq!(news(false, 25, 500, None), None);
+    }
+
+    #[test]
+    fn a_silence_is_reported_though_followers_begin_anew() {
+        let canary = Some(TimeDelta::minutes(10));
+        let silent = |now| Place::new(minute(now)).news(true, Some(minute(-2)), minute(now), canary);
+        assert_eq!([0, 4, 8, 12].map(silent), [None, None, Some(minute(-2)), Some(minute(-2))]);
+        let mut place = Place::new(minute(0));
+        assert_eq!(place.news(false, None, minute(0), canary), None, "nothing was ever there");
+        assert_eq!(place.news(false, None, minute(10), canary), Some(minute(0)));
     }
 }

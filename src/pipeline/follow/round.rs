@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 /// Windows whose end may wait to be told.
 const ENDED_WAITING: usize = 16;
@@ -133,7 +134,8 @@ impl Follower {
             if target.before.as_ref().is_some_and(|before| before.state == State::Provisional) {
                 open.push(target);
             } else if unknown > 0 {
-                self.tell_late(&target.window, unknown);
+                let version = target.before.as_ref().map(|before| before.version).unwrap_or_default();
+                self.tell_late(&target.window, unknown, format!("version {version}"));
             }
         }
         let pass = self.build(open, &Objects::Source, &BTreeMap::new(), stop).await?;
@@ -150,11 +152,14 @@ impl Follower {
         let times: BTreeSet<Timestamp> = objects.iter().map(|object| object.name.file_time).collect();
         let mut windows = self.windows(self.horizon(now), now)?;
         let first = windows.first().map_or(now, |first| self.builder.reach(first).start);
-        let mut late = BTreeMap::<Window, u64>::new();
+        let mut late = BTreeMap::<Window, Vec<&str>>::new();
         for object in objects.iter().filter(|object| object.name.file_time < first) {
-            *late.entry(self.window_of(object.name.file_time)?).or_default() += 1;
+            late.entry(self.window_of(object.name.file_time)?).or_default().push(object.location.as_ref());
         }
-        late.iter().for_each(|(window, objects)| self.tell_late(window, *objects));
+        for (window, keys) in late {
+            let tag = Uuid::new_v5(&Uuid::NAMESPACE_URL, keys.join("\n").as_bytes());
+            self.tell_late(&window, keys.len() as u64, tag.to_string());
+        }
         windows.retain(|window| times.range(self.builder.reach(window)).next().is_some());
         let read = self.report.figures().read;
         let pass = self.pass(&windows, &Objects::Told(objects.into()), None, stop).await?;
@@ -167,9 +172,11 @@ impl Follower {
             self.place.list_next();
         }
         self.canary(self.report.figures().read > read, now);
+        let is_told = self.hand_over().await;
         for Arrival { objects, receipt } in told {
             let is_undone = |object: &Object| {
-                pass.undone.iter().any(|window| self.builder.reach(window).contains(&object.name.file_time))
+                (!is_told && object.name.file_time < first)
+                    || pass.undone.iter().any(|window| self.builder.reach(window).contains(&object.name.file_time))
             };
             if !objects.iter().any(is_undone) {
                 receipt.acknowledge();
@@ -314,14 +321,23 @@ impl Follower {
         }
     }
 
-    fn tell_late(&self, window: &Window, objects: u64) {
+    fn tell_late(&self, window: &Window, objects: u64, tag: String) {
         self.status.update(|facts| facts.late_objects += objects);
-        self.notice(Event::Late { start: window.start(), stop: window.stop(), objects });
+        self.notice(Event::Late { start: window.start(), stop: window.stop(), objects, tag });
     }
 
     fn canary(&mut self, has_news: bool, now: Timestamp) {
-        if let Some(since) = self.place.news(has_news, now, self.options.canary) {
+        let newest = self.status.facts().newest_object;
+        if let Some(since) = self.place.news(has_news, newest, now, self.options.canary) {
             self.notice(Event::Canary { since });
+        }
+    }
+
+    /// Hands over what there is to notice; returns whether nothing is left.
+    async fn hand_over(&self) -> bool {
+        match &self.deliveries {
+            Some(deliveries) => deliveries.hand_over().await,
+            None => true,
         }
     }
 

@@ -1,5 +1,6 @@
 //! Deliveries killed at any await, by seed: objects come late, windows get new versions, receivers refuse and fail. In the
-//! end the receiver must know of every comparison what the newest digests say, and one revision must never tell two things.
+//! end the receiver must know of every comparison what the newest digests say, and of every notice; and one revision must
+//! never tell two things.
 
 use super::receiver::{Answer, Receiver};
 use super::{REPORT, World, window};
@@ -7,6 +8,7 @@ use crate::random::Random;
 use chrono::TimeDelta;
 use flowdiff::catalog::{Catalog, Manifest};
 use flowdiff::diff;
+use flowdiff::pipeline::deliver::Notice;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::throttle::{ThrottleConfig, ThrottledStore};
@@ -14,7 +16,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -78,8 +80,10 @@ async fn simulate(seed: u64) {
     let (mut random, mut world) = (Random(seed), World::new());
     let receiver = Receiver::start().await;
     world.now = super::hour(20);
-    drop(world.deliveries(REPORT, &receiver.url).await);
-    for _ in 0..STEPS {
+    let report = &format!("{REPORT}notices = true\n");
+    drop(world.deliveries(report, &receiver.url).await);
+    let noticed = Mutex::new(BTreeSet::new());
+    for step in 0..STEPS {
         world.now += TimeDelta::minutes(3);
         let hour = HOURS.start + random.below(4) as i64;
         let ports: Vec<u16> = PORTS.into_iter().filter(|_| random.below(2) == 0).collect();
@@ -89,8 +93,11 @@ async fn simulate(seed: u64) {
         receiver.always(Some(answers[random.below(4) as usize].clone()));
         for _ in 0..2 {
             let hour = HOURS.start + random.below(4) as i64;
-            let deliveries = world.deliveries_on(slow(&world), REPORT, &receiver.url).await.unwrap();
+            let deliveries = world.deliveries_on(slow(&world), report, &receiver.url).await.unwrap();
             let work = async {
+                let since = super::hour(step as i64);
+                deliveries.notice(&Notice::Canary { since }).await.unwrap();
+                noticed.lock().unwrap().insert(format!("no new object since {}", since.format("%Y-%m-%dT%H:%MZ")));
                 if let Some(manifest) = world.catalog().latest(&window(hour)).await.unwrap() {
                     deliveries.note(&manifest).await.unwrap();
                 }
@@ -105,12 +112,14 @@ async fn simulate(seed: u64) {
         newest.insert(hour, world.catalog().latest(&window(hour)).await.unwrap());
     }
     world.now += TimeDelta::minutes(3);
-    let deliveries = world.deliveries(REPORT, &receiver.url).await;
+    let deliveries = world.deliveries(report, &receiver.url).await;
     for manifest in newest.values().flatten() {
         deliveries.note(manifest).await.unwrap();
     }
     assert_eq!(deliveries.settle().await.unwrap(), 0);
     let kept = receiver.kept();
+    let notices = kept.iter().filter_map(|message| message["text"].as_str().map(str::to_owned)).collect();
+    assert!(noticed.into_inner().unwrap().is_subset(&notices), "seed {seed}: a notice was lost: {notices:?}");
     for hour in HOURS.skip(1) {
         let (Some(before), Some(after)) = (&newest[&(hour - 1)], &newest[&hour]) else { continue };
         let told = kept.iter().find(|message| message["after"]["start"].as_str() == Some(&start(after)));

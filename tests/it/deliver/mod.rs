@@ -123,6 +123,12 @@ impl World {
     async fn deliveries(&self, settings: &str, url: &str) -> Deliveries {
         self.try_deliveries(settings, url).await.unwrap()
     }
+
+    /// How many entries a journal has.
+    async fn entries(&self, journal: &str) -> usize {
+        let folder = Path::from(format!("v1/{journal}"));
+        self.digests.list(Some(&folder)).try_collect::<Vec<_>>().await.unwrap().len()
+    }
 }
 
 struct Written(Arc<Mutex<Vec<u8>>>);
@@ -510,10 +516,7 @@ async fn what_was_told_long_ago_is_forgotten_and_what_nobody_took_is_given_up() 
     let deliveries = world.deliveries(&settings, &receiver.url).await;
     deliveries.note(&after).await.unwrap();
     assert_eq!(deliveries.settle().await.unwrap(), 1);
-    let messages = async |world: &World| -> usize {
-        let listed: Vec<_> = world.digests.list(Some(&Path::from("v1/messages"))).try_collect().await.unwrap();
-        listed.len()
-    };
+    let messages = async |world: &World| -> usize { world.entries("messages").await + world.entries("notices").await };
     assert!(messages(&world).await >= 2);
     world.now += TimeDelta::days(32);
     let deliveries = world.deliveries(&settings, &receiver.url).await;
@@ -528,13 +531,49 @@ async fn notices_go_to_those_who_want_them_in_the_shape_they_take() {
     let bodies = ["flowdiff", "slack", "alertmanager", "event"]
         .map(|body| format!("[[reports]]\nname = \"{body}\"\nbody = \"{body}\"\nto = \"{{url}}\"\nnotices = true\n"));
     let deliveries = world.deliveries(&format!("{REPORT}{}", bodies.concat()), &receiver.url).await;
-    deliveries.notice(&Notice::Late { window: window(13), objects: 3 }).await.unwrap();
+    deliveries.notice(&late(13, "A")).await.unwrap();
+    assert_eq!(deliveries.settle().await.unwrap(), 0);
     let told: Vec<Value> = receiver.received().iter().map(|received| received.json()).collect();
     assert_eq!(told.len(), 3);
     assert!(told.iter().all(|told| told.to_string().contains("3 objects of 2026-11-20T13:00Z/2026-11-20T14:00Z")));
+}
+
+/// Three objects of an hour that came too late.
+fn late(start: i64, tag: &str) -> Notice {
+    Notice::Late { start: hour(start), stop: hour(start + 1), objects: 3, tag: tag.to_owned() }
+}
+
+#[tokio::test]
+async fn a_notice_is_told_after_a_crash_and_once_however_often_it_is_found_out() {
+    let mut world = World::new();
+    let receiver = Receiver::start().await;
+    let settings = format!("{REPORT}notices = true\n");
     receiver.always(Some(Answer::Status(400)));
-    let error = deliveries.notice(&Notice::Canary { since: hour(12) }).await.unwrap_err().to_string();
-    assert!(error.contains("slack") && !error.contains("event"), "{error}");
+    let deliveries = world.deliveries(&settings, &receiver.url).await;
+    for notice in [late(13, "A"), late(13, "A"), late(13, "B"), Notice::Canary { since: hour(12) }] {
+        deliveries.notice(&notice).await.unwrap();
+    }
+    assert_eq!(deliveries.settle().await.unwrap(), 3);
+    assert_eq!(deliveries.figures().failed, 3);
+    receiver.always(None);
+    // Another process, once the first one's claims have run out.
+    world.now += TimeDelta::minutes(3);
+    let deliveries = world.deliveries(&settings, &receiver.url).await;
+    assert_eq!(deliveries.settle().await.unwrap(), 0);
+    assert_eq!(deliveries.figures().told, 3);
+    let ids = |receiver: &Receiver| -> Vec<String> {
+        receiver.received().iter().map(|received| received.json()["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let (before, mut told) = (ids(&receiver)[..3].to_vec(), ids(&receiver)[3..].to_vec());
+    told.sort();
+    told.dedup();
+    assert_eq!(told.len(), 3);
+    assert!(before.iter().all(|id| told.contains(id)), "what was refused comes again under its id");
+    for notice in [late(13, "A"), Notice::Canary { since: hour(12) }] {
+        deliveries.notice(&notice).await.unwrap();
+        assert_eq!(deliveries.settle().await.unwrap(), 0);
+    }
+    assert_eq!(ids(&receiver).len(), 6, "it is known to be told");
 }
 
 #[tokio::test]
