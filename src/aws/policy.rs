@@ -89,6 +89,8 @@ fn writing(partition: &str, place: &Place) -> Vec<Value> {
         objects("DeleteMessages", &["s3:DeleteObject"], partition, place, "v1/messages/"),
         objects("DeleteNotices", &["s3:DeleteObject"], partition, place, "v1/notices/"),
         objects("DeleteClosings", &["s3:DeleteObject"], partition, place, "v1/closings/"),
+        // Superseded versions, and what `retain` lets go. Without it they stay, and a follower says so in its log.
+        objects("DeleteDigests", &["s3:DeleteObject"], partition, place, "v1/digests/"),
     ];
     // S3 decrypts the parts of a large upload when it puts them together.
     statements.extend(key("EncryptDigests", &["kms:GenerateDataKey", "kms:Decrypt"], place));

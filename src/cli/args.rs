@@ -157,7 +157,9 @@ pub enum Command {
         #[arg(long, default_value = "1d")]
         width: String,
     },
-    /// Remove old digests: tells which, and removes them with --apply.
+    /// Remove old digests and superseded versions, with --apply.
+    ///
+    /// Without, it tells which.
     Retain {
         /// How long digests of less than a day are kept, such as 90d; without it, for ever.
         #[arg(long)]
@@ -168,6 +170,9 @@ pub enum Command {
         /// Let go also what finished wider digests were made from.
         #[arg(long)]
         rolled_up: bool,
+        /// How long provisional versions are kept after newer ones took their place; without it, as followers do (1h).
+        #[arg(long)]
+        superseded: Option<String>,
         /// Remove them.
         #[arg(long)]
         apply: bool,

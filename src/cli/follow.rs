@@ -33,6 +33,7 @@ impl Following {
     /// Nothing is asked of the source or the queue yet.
     pub(super) async fn new(setup: &Setup, builder: Builder, tell: Tell) -> Result<Following> {
         let config = setup.config();
+        config.follow.check_deliveries(&config.deliver)?;
         setup.check_store(&builder.catalog).await?;
         let deliveries = match config.deliver.reports.is_empty() {
             true => None,

@@ -130,10 +130,11 @@ async fn dispatch(setup: &Setup, command: Command) -> Result<u8> {
         Command::Backfill(backfill) => return backfill::run(setup, backfill).await,
         Command::Follow(follow) => return follow::run(setup, follow).await,
         Command::Compact { from, to, width } => return backfill::compact(setup, &from, &to, &width).await,
-        Command::Retain { hours, days, rolled_up, apply } => {
+        Command::Retain { hours, days, rolled_up, superseded, apply } => {
             let kept = |text: Option<String>| text.as_deref().map(parse_duration).transpose();
             let policy = Policy { hours: kept(hours)?, days: kept(days)?, rolled_up };
-            retain::run(setup, policy, apply).await?;
+            let superseded = kept(superseded)?.unwrap_or(setup.config().follow.keep_superseded);
+            retain::run(setup, policy, superseded, apply).await?;
         }
         Command::Windows { from, to } => {
             let now = setup.clock.now();

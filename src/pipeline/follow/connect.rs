@@ -1,9 +1,10 @@
 //! Connects following with what tells it of objects and with what is told of windows.
 
+use super::Options;
 use super::arrivals::{Arrival, Arrivals, Receipt};
 use super::event::{Event, Sink};
-use crate::error::Result;
-use crate::pipeline::deliver::{Deliveries, Notice};
+use crate::error::{Error, Result};
+use crate::pipeline::deliver::{self, Deliveries, Notice};
 use crate::source::notify::{Ack, Notifications};
 use async_trait::async_trait;
 
@@ -39,5 +40,28 @@ impl Sink for Deliveries {
             | Event::Interrupted { .. }
             | Event::Leads { .. } => Ok(()),
         }
+    }
+}
+
+impl Options {
+    /// Checks that what was told of a window is remembered for as long as the window may still change.
+    ///
+    /// A follower looks back as far as twice the horizon (see [`super::Follower`]). If a message were forgotten before, the
+    /// next one of the same windows would begin again at revision 1, and a receiver that keeps the highest would drop it.
+    ///
+    /// # Errors
+    /// `Invalid`, naming both settings.
+    pub fn check_deliveries(&self, deliveries: &deliver::Options) -> Result<()> {
+        let (kept_for, least) = (deliveries.kept_for, self.horizon * 2);
+        if deliveries.reports.is_empty() || kept_for >= least {
+            return Ok(());
+        }
+        let hours = |time: chrono::TimeDelta| time.num_minutes() as f64 / 60.0;
+        Err(Error::invalid(format!(
+            "deliver.kept_for is {} h and follow.horizon {} h: a window may change after what was told of it is forgotten",
+            hours(kept_for),
+            hours(self.horizon)
+        ))
+        .with_hint(format!("deliver.kept_for must be twice follow.horizon or more: here {} h", hours(least))))
     }
 }

@@ -1,5 +1,5 @@
 //! Which windows something is to be delivered of, and that it is: at least once for the newest final version of each,
-//! whatever ends in between. What was delivered is known from a journal in the store.
+//! whatever ends in between. What was delivered is known from a journal in the store, for as long as a follower looks back.
 
 use super::Tell;
 use super::event::{Event, Sink};
@@ -8,6 +8,7 @@ use crate::catalog::{Catalog, Journal, State};
 use crate::clock::Timestamp;
 use crate::error::{ErrorKind, Result};
 use crate::window::Window;
+use chrono::{NaiveDateTime, TimeDelta};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -86,6 +87,22 @@ impl Deliveries {
     /// Forgets what was delivered of windows before an instant: nobody asks again.
     pub(super) fn forget(&self, before: Timestamp) {
         self.lock().delivered.retain(|window, _| window.start() >= before);
+    }
+
+    /// Forgets it in the store, too, of windows of this width that stop at an instant or before: no follower looks back so
+    /// far.
+    ///
+    /// # Errors
+    /// What the store says; called again it goes on.
+    pub(super) async fn sweep(&self, before: Timestamp, width: TimeDelta) -> Result<()> {
+        for (id, head) in self.journal.heads().await? {
+            let is_old = |window: &Window| window.stop() <= before && window.width() == width;
+            let is_done = |window: &Window| !self.lock().windows.contains_key(window);
+            if window_of(&id).is_some_and(|window| is_old(&window) && is_done(&window)) {
+                self.journal.remove(&id, head.number).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Delivers, the oldest window first, until `done`.
@@ -213,6 +230,13 @@ const TIME: &str = "%Y%m%dT%H%MZ";
 /// The name of a window's line.
 fn id_of(window: &Window) -> String {
     format!("{}-{}", window.start().format(TIME), window.stop().format(TIME))
+}
+
+/// Reads a name as [`id_of`] writes it.
+fn window_of(id: &str) -> Option<Window> {
+    let (start, stop) = id.split_once('-')?;
+    let [start, stop] = [start, stop].map(|text| NaiveDateTime::parse_from_str(text, TIME).ok());
+    Window::new(start?.and_utc(), stop?.and_utc()).ok()
 }
 
 fn after_failures(failures: u32) -> Instant {

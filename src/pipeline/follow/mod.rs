@@ -17,6 +17,7 @@ mod lease;
 mod place;
 mod round;
 mod status;
+mod sweep;
 
 pub use arrivals::{Arrival, Arrivals, Receipt};
 pub use event::{Event, Sink};
@@ -26,6 +27,7 @@ pub use status::{Facts, Status};
 use crate::clock::{Clock, Timestamp};
 use crate::digest::Builder;
 use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::superseded::KEPT_MIN;
 use crate::scan::Report;
 use crate::window::{Window, split};
 use chrono::TimeDelta;
@@ -72,6 +74,10 @@ pub struct Options {
     /// How long a follower that works may be silent before another one takes over; default 1 minute.
     #[serde(with = "crate::config::duration")]
     pub lease: TimeDelta,
+    /// How long a provisional version stays after a newer one took its place, so that who reads it is not cut off; default
+    /// 1 hour, at least a minute. Then it is removed.
+    #[serde(with = "crate::config::duration")]
+    pub keep_superseded: TimeDelta,
 }
 
 impl Default for Options {
@@ -86,6 +92,7 @@ impl Default for Options {
             canary: None,
             remembered_max: 50_000,
             lease: TimeDelta::minutes(1),
+            keep_superseded: TimeDelta::hours(1),
         }
     }
 }
@@ -112,7 +119,8 @@ impl Follower {
     /// Follows the source of `builder`; what happens is shown by `tell`.
     ///
     /// # Errors
-    /// `Invalid` if the width does not fit into days, or the horizon is too short for it.
+    /// `Invalid` if the width does not fit into days, the horizon is too short for it, or superseded versions are kept for
+    /// less than a minute.
     pub fn new(builder: Builder, options: Options, tell: Tell) -> Result<Follower> {
         let epoch = Timestamp::UNIX_EPOCH;
         split(&Window::new(epoch, epoch + TimeDelta::days(1))?, options.width).map(drop)?;
@@ -120,6 +128,10 @@ impl Follower {
             let least = options.width * 2 + builder.options.lateness;
             return Err(Error::invalid("follow.horizon is shorter than two windows and digest.lateness")
                 .with_hint(format!("give it {} hours or more", least.num_minutes().unsigned_abs().div_ceil(60))));
+        }
+        if options.keep_superseded < KEPT_MIN {
+            return Err(Error::invalid("follow.keep_superseded is less than a minute")
+                .with_hint("a version that a reader has just found must stay until it is read"));
         }
         let place = Place::new(builder.clock.now());
         let (status, report) = (Arc::default(), Report::remembering(options.remembered_max));
@@ -148,7 +160,7 @@ impl Follower {
         self.status.clone()
     }
 
-    /// Tries once to deliver everything that waits; returns how many windows are left.
+    /// Tries once to deliver everything that waits; returns how many windows and other events are left.
     pub async fn settle(&self) -> usize {
         match &self.deliveries {
             Some(deliveries) => deliveries.settle().await,
@@ -171,6 +183,7 @@ impl Follower {
             let flag = AtomicBool::new(false);
             let round = set_when_stopped(&flag, stop, self.round(Vec::new(), &flag)).await;
             self.settle().await;
+            self.sweeper().try_sweep().await;
             done.cancel();
             round
         };
@@ -197,12 +210,13 @@ impl Follower {
                 deliveries.run(&done).await;
             }
         };
+        let sweeper = self.sweeper();
         let work = async {
             let ended = self.rounds(&lease, stop).await;
             done.cancel();
             ended
         };
-        let (ended, (), ()) = tokio::join!(work, lease.keep(&done), deliver);
+        let (ended, (), (), ()) = tokio::join!(work, lease.keep(&done), deliver, sweeper.run(&lease, &done));
         release(&lease).await;
         ended
     }

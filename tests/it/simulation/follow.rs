@@ -1,6 +1,6 @@
 //! Following as a seeded simulation: objects arrive in any order, late, twice, with other contents; notifications are
-//! lost, repeated and early; requests fail; followers are dropped at any request or at any await, and two of them work at
-//! once without a lease. In the end every window must have the bytes that a backfill gives it, and of every window the
+//! lost, repeated and early; requests fail; followers are dropped at any request or at any await, two of them work at once
+//! without a lease, and sweep meanwhile. No final version and no newest one may ever vanish. In the end every window must have the bytes that a backfill gives it, and of every window the
 //! newest version must be what was delivered last.
 
 use super::store::{Faults, Faulty, Stop};
@@ -24,7 +24,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -88,6 +88,8 @@ struct Simulation {
     keys: Vec<String>,
     /// Notifications in the queue, and whether they are acknowledged.
     queue: Vec<(Object, Arc<AtomicBool>)>,
+    /// Versions that nobody may remove: the newest of each window, and the final ones.
+    kept: BTreeMap<Window, (u64, BTreeSet<u64>)>,
     now: Timestamp,
 }
 
@@ -111,6 +113,7 @@ impl Simulation {
             receiver: Arc::new(Receiver { seed: AtomicU64::new(seed), rarity: 6, ..Receiver::default() }),
             keys: Vec::new(),
             queue: Vec::new(),
+            kept: BTreeMap::new(),
             now: start() + TimeDelta::minutes(10),
         }
     }
@@ -127,12 +130,18 @@ impl Simulation {
             if !self.step(first, second).await {
                 *first = self.begin();
             }
+            self.check_versions().await;
         }
         self.now += TimeDelta::hours(2);
         let mut last = self.follower(self.view(0, None, Arc::default()));
         let told = self.receive();
         last.round(told, &AtomicBool::new(false)).await.unwrap();
         while last.settle().await > 0 {}
+        self.check_versions().await;
+        last.set_clock(Clock::fixed(self.now + TimeDelta::hours(1)));
+        last.sweep().await.unwrap();
+        let left = self.check_versions().await;
+        assert!(left.iter().all(|state| *state == State::Final), "what was superseded is left");
         self.check().await;
         assert!(self.queue.iter().all(|(_, is_done)| is_done.load(Ordering::SeqCst)), "a notification is left");
     }
@@ -187,10 +196,14 @@ impl Simulation {
         let told = if self.random.one_in(2) { self.receive() } else { Vec::new() };
         let polls = if self.random.one_in(3) { self.random.below(400) } else { u64::MAX };
         let is_raced = self.random.one_in(2);
+        let sweeps = [self.random.one_in(3), self.random.one_in(3)];
         let stop = first.stop.clone();
         let work = async {
             // Errors are what faults look like to a follower; what matters is what they leave behind.
             let _ = first.follower.round(told, &goes_on).await;
+            if sweeps[0] {
+                let _ = first.follower.sweep().await;
+            }
             first.follower.settle().await;
         };
         let mut work = pin!(polled(polls, work));
@@ -201,6 +214,9 @@ impl Simulation {
                 // It does not stop itself.
                 second.stop.resumed.notify_one();
                 let _ = second.follower.round(Vec::new(), &goes_on).await;
+                if sweeps[1] {
+                    let _ = second.follower.sweep().await;
+                }
                 second.follower.settle().await;
                 stop.resumed.notify_one();
                 work.await.is_some()
@@ -230,7 +246,8 @@ impl Simulation {
     }
 
     fn follower(&self, view: impl Fn(&Arc<InMemory>) -> Arc<dyn ObjectStore>) -> Follower {
-        let options = Options { width: TimeDelta::minutes(30), horizon: TimeDelta::hours(12), ..Options::default() };
+        let (width, horizon, keep_superseded) = (TimeDelta::minutes(30), TimeDelta::hours(12), TimeDelta::minutes(1));
+        let options = Options { width, horizon, keep_superseded, ..Options::default() };
         let builder = self.builder(view(&self.logs), view(&self.digests));
         Follower::new(builder, options, Arc::new(|_| {})).unwrap().with_sink(self.receiver.clone())
     }
@@ -245,6 +262,28 @@ impl Simulation {
             options: flowdiff::digest::Options { lateness: lateness(), ..Default::default() },
             clock: Clock::fixed(self.now),
         }
+    }
+
+    /// Every version is whole, none that must stay has vanished. Returns the states of all.
+    async fn check_versions(&mut self) -> Vec<State> {
+        let catalog = self.builder(self.logs.clone(), self.digests.clone()).catalog;
+        let mut states = Vec::new();
+        for window in catalog.all_versions(None).await.unwrap().into_keys() {
+            let versions = catalog.versions(&window).await.unwrap();
+            let (newest, finals) = self.kept.entry(window).or_default();
+            for manifest in &versions {
+                catalog.verify(manifest).await.unwrap();
+                states.push(manifest.state);
+                *newest = manifest.version.max(*newest);
+            }
+            let numbers =
+                |state| versions.iter().filter(move |m| Some(m.state) == state || state.is_none()).map(|m| m.version);
+            assert!(*newest == 0 || numbers(None).any(|version| version == *newest), "the newest of {window} is gone");
+            let there: BTreeSet<u64> = numbers(Some(State::Final)).collect();
+            assert!(finals.is_subset(&there), "a final version of {window} is gone");
+            *finals = there;
+        }
+        states
     }
 
     async fn check(&self) {

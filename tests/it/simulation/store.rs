@@ -8,7 +8,7 @@ use futures::stream::BoxStream;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use std::sync::Arc;
@@ -55,8 +55,8 @@ impl Faults {
     }
 }
 
-/// A store as one writer sees it in one attempt.
-#[derive(Debug)]
+/// A store as one writer sees it in one attempt. Clones share its faults.
+#[derive(Clone, Debug)]
 pub(super) struct Faulty {
     pub(super) inner: Arc<InMemory>,
     pub(super) faults: Faults,
@@ -112,7 +112,18 @@ impl ObjectStore for Faulty {
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        self.inner.delete_stream(locations)
+        let store = self.clone();
+        let deleted = locations.then(move |location| {
+            let store = store.clone();
+            async move {
+                let (location, fate) = (location?, store.fate().await);
+                if fate != Fate::Refused {
+                    store.inner.delete(&location).await?;
+                }
+                if fate == Fate::Fine { Ok(location) } else { Err(broken()) }
+            }
+        });
+        deleted.boxed()
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
