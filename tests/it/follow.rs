@@ -374,7 +374,8 @@ async fn one_follower_works_and_the_other_takes_over_when_it_ends() {
     let site = Site::new();
     let start = || {
         let (short, builder) = (TimeDelta::milliseconds(100), builder(&site.path("logs"), &site.path("store")));
-        let options = Options { publish_every: short, lease: TimeDelta::seconds(1), ..Options::default() };
+        // The clock tells whole seconds: a lease of one may run out at once.
+        let options = Options { publish_every: short, lease: TimeDelta::seconds(3), ..Options::default() };
         let mut follower = site.follower_of(builder, options);
         let (stop, status) = (CancellationToken::new(), follower.status());
         let stopped = stop.clone();
