@@ -173,7 +173,7 @@ mod tests {
     async fn a_delivery_waits_from_when_it_is_due_until_it_is_told() {
         let queue = Queue::default();
         assert_eq!(queue.longest_wait(), None);
-        let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let (one, other) = (Item::Comparison(Uuid::from_u128(1)), Item::Notice(Uuid::from_u128(2)));
         let (short, first) = (Duration::from_millis(20), Instant::now());
         queue.add(at(1), one);
         tokio::time::sleep(short).await;
