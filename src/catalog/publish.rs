@@ -114,8 +114,10 @@ impl Catalog {
             Ok(_) | Err(Store::AlreadyExists { .. }) => {}
             Err(Store::NotImplemented { .. } | Store::NotSupported { .. }) => return Ok(false),
             Err(error) => {
-                let error =
-                    Error::from(error).with_hint("the store must be writable here; `flowdiff check` looks again");
+                let mut error = Error::from(error);
+                if error.hint().is_none() {
+                    error = error.with_hint("the store must be writable here; `flowdiff check` looks again");
+                }
                 return Err(error.context(format!("write probe {path} to {}", self.url)));
             }
         }

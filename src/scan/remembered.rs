@@ -11,7 +11,7 @@ use std::collections::{HashMap, VecDeque};
 pub(super) struct Remembered {
     max: usize,
     tallies: HashMap<Path, (String, Tally)>,
-    /// In the order in which they were read.
+    /// Their places, in the order in which they were first read.
     order: VecDeque<Path>,
 }
 
@@ -29,8 +29,9 @@ impl Remembered {
     /// Takes note of an object. One without a tag is not known again, so it is let go.
     pub(super) fn put(&mut self, object: &Object, tally: &Tally) {
         let Some(tag) = object.etag.clone().filter(|_| self.max > 0) else { return };
-        self.tallies.insert(object.location.clone(), (tag, tally.clone()));
-        self.order.push_back(object.location.clone());
+        if self.tallies.insert(object.location.clone(), (tag, tally.clone())).is_none() {
+            self.order.push_back(object.location.clone());
+        }
         if self.order.len() > self.max
             && let Some(oldest) = self.order.pop_front()
         {
@@ -60,10 +61,11 @@ mod tests {
         assert_eq!(remembered.get(&object(0, "a")), None);
         assert_eq!(remembered.get(&object(2, "a")), Some(&tally(2)));
         assert_eq!(remembered.get(&object(2, "b")), None);
-        for _ in 0..9 {
-            remembered.put(&object(3, "a"), &tally(3));
+        for tag in ["a", "b", "c"] {
+            remembered.put(&object(3, tag), &tally(3));
         }
-        assert_eq!(remembered.tallies.len(), 1);
-        assert_eq!(remembered.order.len(), 2);
+        assert_eq!(remembered.get(&object(3, "c")), Some(&tally(3)));
+        assert_eq!(remembered.get(&object(2, "a")), Some(&tally(2)));
+        assert_eq!((remembered.tallies.len(), remembered.order.len()), (2, 2));
     }
 }

@@ -36,7 +36,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
                 let text = rejection.body_text();
                 let detail = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
                 let query = parts.uri.query().unwrap_or_default();
-                let wrong = detail.split_once(": ").and_then(|(name, reason)| {
+                let told = detail.split_once(": ").filter(|(_, reason)| !reason.starts_with("unknown field"));
+                let wrong = told.and_then(|(name, reason)| {
                     let (_, value) = form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name)?;
                     Some(format!("{name} cannot be {:?}: {reason}", printable(&value)))
                 });

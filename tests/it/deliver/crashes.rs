@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
-const SEEDS: u64 = 3;
+const SEEDS: u64 = 2;
 const STEPS: u64 = 10;
 const HOURS: std::ops::Range<i64> = 10..14;
 const PORTS: [u16; 5] = [22, 80, 3389, 5432, 8443];

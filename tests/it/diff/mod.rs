@@ -401,7 +401,7 @@ fn is_change(change: &str) -> impl Fn(&&String) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(16))]
+    #![proptest_config(ProptestConfig::with_cases(10))]
 
     #[test]
     fn every_grain_equals_the_reference_for_any_number_of_threads(
