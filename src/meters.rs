@@ -116,8 +116,8 @@ metrics! {
     DELIVERY_OLDEST = "flowdiff_delivery_oldest_pending_seconds", Gauge, Some(Unit::Seconds), ["report"], &[],
         "For how long this process has known of the one that waits longest; 0 if none waits";
     RESIDENT_BYTES = "process_resident_memory_bytes", Gauge, Some(Unit::Bytes), [], &[], "Memory in use";
-    CPU_SECONDS = "process_cpu_seconds_total", Gauge, Some(Unit::Seconds), [], &[],
-        "CPU time of the process, user and system";
+    CPU_SECONDS = "process_cpu_seconds_total", Counter, Some(Unit::Seconds), [], &[],
+        "CPU time of the process, user and system, in whole seconds";
     OPEN_FILES = "process_open_fds", Gauge, None, [], &[], "Open files and sockets";
     BUILD = "flowdiff_build_info", Gauge, None, ["version"], &[], "1, with the version as label";
 }
@@ -300,13 +300,15 @@ pub fn store_use(usage: &StoreUse) {
 pub fn process() {
     let told = [
         (RESIDENT_BYTES, process::resident_memory_bytes().map(|bytes| bytes as f64)),
-        (CPU_SECONDS, process::cpu_seconds()),
         (OPEN_FILES, process::open_files().map(|files| files as f64)),
     ];
     for (name, value) in told {
         if let Some(value) = value {
             gauge!(name).set(value);
         }
+    }
+    if let Some(seconds) = process::cpu_seconds() {
+        counter!(CPU_SECONDS).absolute(seconds as u64);
     }
 }
 
@@ -320,10 +322,7 @@ mod tests {
         for metric in METRICS {
             let name = metric.name;
             assert!(name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{name}");
-            // The CPU time is a counter that is read, not counted.
-            if name != CPU_SECONDS {
-                assert_eq!(name.ends_with("_total"), metric.kind == Kind::Counter, "{name}");
-            }
+            assert_eq!(name.ends_with("_total"), metric.kind == Kind::Counter, "{name}");
             let stem = name.trim_end_matches("_total");
             assert_eq!(stem.ends_with("_seconds"), metric.unit == Some(Unit::Seconds), "{name}");
             assert_eq!(stem.ends_with("_bytes"), metric.unit == Some(Unit::Bytes), "{name}");
