@@ -140,7 +140,8 @@ impl Builder {
         let read = pass.read(order.jobs(targets, closing));
         let closed = stream::unfold(closed, |mut closed| async { closed.recv().await.map(|open| (open, closed)) });
         let publish = async {
-            let closing = closed.map(|open| self.close(open)).buffer_unordered(self.options.publishing_max.max(1));
+            let closing =
+                closed.map(|open| self.close(open, report)).buffer_unordered(self.options.publishing_max.max(1));
             let mut closing = std::pin::pin!(closing);
             while let Some(end) = closing.next().await {
                 // Nobody left to hear of it is no failure: the window is published all the same.
@@ -152,13 +153,13 @@ impl Builder {
     }
 
     /// Waits for the last object of a window, then writes and publishes it.
-    async fn close(&self, open: Open) -> Ended {
+    async fn close(&self, open: Open, report: &Report) -> Ended {
         let window = open.target.window;
-        let result = self.finish(open).await.context(|| format!("digest window {window}"));
+        let result = self.finish(open, report).await.context(|| format!("digest window {window}"));
         Ended { window, result }
     }
 
-    async fn finish(&self, open: Open) -> Result<Built> {
+    async fn finish(&self, open: Open, report: &Report) -> Result<Built> {
         let Open { target: Target { window, before, force, hold }, taken, scope, replaced, fold, seen_at, started } =
             open;
         fold.settled().await;
@@ -167,7 +168,7 @@ impl Builder {
             return Err(Error::new(ErrorKind::Conflict, message)
                 .with_hint(format!("flowdiff digest {window} --force builds it from the objects as they are now")));
         }
-        if hold && !force && fold.report.figures().is_empty() {
+        if hold && !force && scope.objects.iter().all(|object| report.holds_nothing(object, &window.seconds())) {
             // An open window is not published anew for objects that hold nothing of it: they are taken when it closes.
             let none = || Error::not_found(format!("no object holds anything of window {window} yet"));
             return before.map(|manifest| Built { manifest, is_new: false }).ok_or_else(none);

@@ -179,11 +179,7 @@ impl Builder {
 
     /// By which rules flows of `window` become edges.
     pub(super) fn fold_rules(&self, window: &Window) -> FoldRules {
-        FoldRules {
-            window: window.start().timestamp()..window.stop().timestamp(),
-            port_rule: self.options.port_rule,
-            addresses: self.options.addresses,
-        }
+        FoldRules { window: window.seconds(), port_rule: self.options.port_rule, addresses: self.options.addresses }
     }
 
     /// Plans one of the queries that define a digest over `objects`.

@@ -14,6 +14,8 @@ pub(super) struct Found {
     pub(super) unread: u64,
     /// Among these, objects that it has not even looked at and set aside.
     pub(super) unknown: u64,
+    /// Among these, objects that may hold something of it, as far as is remembered.
+    pub(super) news: u64,
     /// Whether an object that it knows has other contents now.
     pub(super) is_replaced: bool,
 }
@@ -33,7 +35,7 @@ pub(super) async fn survey(
     mut meet: impl FnMut(&Object, usize),
 ) -> Result<Vec<Found>> {
     let times = builder.file_times(&targets);
-    let mut survey = Survey { builder, ahead: targets.into(), open: VecDeque::new(), found: Vec::new() };
+    let mut survey = Survey { builder, report, ahead: targets.into(), open: VecDeque::new(), found: Vec::new() };
     for times in times {
         for object in builder.objects_of(objects, times, report).await?.0 {
             let windows = survey.meet(&object).await?;
@@ -45,6 +47,7 @@ pub(super) async fn survey(
 
 struct Survey<'a> {
     builder: &'a Builder,
+    report: &'a Report,
     ahead: VecDeque<Target>,
     open: VecDeque<(Found, Taken)>,
     found: Vec<Found>,
@@ -70,7 +73,10 @@ impl Survey<'_> {
             windows += 1;
             found.unread += 1;
             match taken.knows(object) {
-                Known::No => found.unknown += 1,
+                Known::No => {
+                    found.unknown += 1;
+                    found.news += u64::from(!self.report.holds_nothing(object, &found.target.window.seconds()));
+                }
                 Known::Same => {}
                 Known::Replaced => found.is_replaced = true,
             }
@@ -83,14 +89,14 @@ impl Survey<'_> {
             Some(manifest) if !target.force => self.builder.taken(manifest).await?,
             _ => Taken::default(),
         };
-        self.open.push_back((Found { target, unread: 0, unknown: 0, is_replaced: false }, taken));
+        self.open.push_back((Found { target, unread: 0, unknown: 0, news: 0, is_replaced: false }, taken));
         Ok(())
     }
 
     /// Windows that no object has reached are told, too.
     fn end(mut self) -> Vec<Found> {
         self.found.extend(self.open.into_iter().map(|(found, _)| found));
-        let untouched = |target| Found { target, unread: 0, unknown: 0, is_replaced: false };
+        let untouched = |target| Found { target, unread: 0, unknown: 0, news: 0, is_replaced: false };
         self.found.extend(self.ahead.into_iter().map(untouched));
         self.found
     }

@@ -3,17 +3,20 @@
 
 use super::object::Tally;
 use crate::source::Object;
-use object_store::path::Path;
+use ring::digest::{Context, SHA256};
 use std::collections::{HashMap, VecDeque};
 
 /// The counts of objects, the newest `max` of them.
 #[derive(Debug, Default)]
 pub(super) struct Remembered {
     max: usize,
-    tallies: HashMap<Path, (String, Tally)>,
-    /// Their places, in the order in which they were first read.
-    order: VecDeque<Path>,
+    tallies: HashMap<Content, Tally>,
+    /// In the order in which they were first read.
+    order: VecDeque<Content>,
 }
+
+/// Half the SHA-256 of an object's key and tag: keys alone would take more memory than the counts.
+type Content = [u8; 16];
 
 impl Remembered {
     pub(super) fn new(max: usize) -> Remembered {
@@ -22,15 +25,17 @@ impl Remembered {
 
     /// What was in this very content of an object.
     pub(super) fn get(&self, object: &Object) -> Option<&Tally> {
-        let (tag, tally) = self.tallies.get(&object.location)?;
-        (object.etag.as_ref() == Some(tag)).then_some(tally)
+        match self.tallies.is_empty() {
+            true => None,
+            false => self.tallies.get(&content(object)?),
+        }
     }
 
     /// Takes note of an object. One without a tag is not known again, so it is let go.
     pub(super) fn put(&mut self, object: &Object, tally: &Tally) {
-        let Some(tag) = object.etag.clone().filter(|_| self.max > 0) else { return };
-        if self.tallies.insert(object.location.clone(), (tag, tally.clone())).is_none() {
-            self.order.push_back(object.location.clone());
+        let Some(content) = content(object).filter(|_| self.max > 0) else { return };
+        if self.tallies.insert(content, tally.clone()).is_none() {
+            self.order.push_back(content);
         }
         if self.order.len() > self.max
             && let Some(oldest) = self.order.pop_front()
@@ -40,10 +45,19 @@ impl Remembered {
     }
 }
 
+fn content(object: &Object) -> Option<Content> {
+    let mut hash = Context::new(&SHA256);
+    for text in [object.location.as_ref(), "\n", object.etag.as_ref()?] {
+        hash.update(text.as_bytes());
+    }
+    hash.finish().as_ref().first_chunk().copied()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::source::ObjectName;
+    use object_store::path::Path;
 
     fn object(number: u32, tag: &str) -> Object {
         let name = format!("123456789012_vpcflowlogs_us-east-1_fl-1_20261120T1200Z_{number:08x}.log.gz");
@@ -61,11 +75,12 @@ mod tests {
         assert_eq!(remembered.get(&object(0, "a")), None);
         assert_eq!(remembered.get(&object(2, "a")), Some(&tally(2)));
         assert_eq!(remembered.get(&object(2, "b")), None);
-        for tag in ["a", "b", "c"] {
-            remembered.put(&object(3, tag), &tally(3));
+        for _ in 0..3 {
+            remembered.put(&object(3, "a"), &tally(3));
         }
-        assert_eq!(remembered.get(&object(3, "c")), Some(&tally(3)));
         assert_eq!(remembered.get(&object(2, "a")), Some(&tally(2)));
         assert_eq!((remembered.tallies.len(), remembered.order.len()), (2, 2));
+        remembered.put(&Object { etag: None, ..object(4, "a") }, &tally(4));
+        assert_eq!(remembered.order.len(), 2, "nobody could tell whether it is still the same");
     }
 }

@@ -7,6 +7,7 @@ use super::remembered::Remembered;
 use crate::source::{Listing, Object};
 use object_store::{ObjectMeta, path::Path};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -73,13 +74,6 @@ pub struct Figures {
     pub slowest: Vec<(Duration, Path)>,
 }
 
-impl Figures {
-    /// Whether the objects, as far as there were any, held no record of the window, and had no fault to be told.
-    pub fn is_empty(&self) -> bool {
-        self.totals.in_window == 0 && self.totals.refused_all() == 0 && self.set_aside == 0
-    }
-}
-
 /// What was seen of one account in one region.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
@@ -132,6 +126,13 @@ impl Report {
     /// What was in an object, if this very content of it was read not long ago.
     pub(super) fn remembered(&self, object: &Object) -> Option<Tally> {
         self.lock().remembered.get(object).cloned()
+    }
+
+    /// Whether an object is known to hold nothing that an open window needs to tell of: no record of it, and no line that
+    /// was refused.
+    pub fn holds_nothing(&self, object: &Object, window: &Range<i64>) -> bool {
+        let inner = self.lock();
+        inner.remembered.get(object).is_some_and(|tally| tally.misses(window) && tally.refused_all() == 0)
     }
 
     pub(super) fn remember(&self, object: &Object, tally: &Tally) {

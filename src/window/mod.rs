@@ -77,6 +77,11 @@ impl Window {
         self.stop - self.start
     }
 
+    /// The window in Unix seconds.
+    pub fn seconds(&self) -> std::ops::Range<i64> {
+        self.start.timestamp()..self.stop.timestamp()
+    }
+
     /// Whether the window contains `instant`: its start yes, its stop no.
     pub fn contains(&self, instant: Timestamp) -> bool {
         self.start <= instant && instant < self.stop

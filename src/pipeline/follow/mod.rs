@@ -69,7 +69,7 @@ pub struct Options {
     #[serde(with = "crate::config::optional_duration")]
     pub canary: Option<TimeDelta>,
     /// Objects whose counts are remembered, so that a window which they merely reach need not read them again; default
-    /// 50,000, about half a kilobyte each.
+    /// 200,000, about a quarter of a kilobyte each.
     pub remembered_max: usize,
     /// How long a follower that works may be silent before another one takes over; default 1 minute.
     #[serde(with = "crate::config::duration")]
@@ -90,7 +90,7 @@ impl Default for Options {
             horizon: TimeDelta::days(2),
             idle: TimeDelta::minutes(30),
             canary: None,
-            remembered_max: 50_000,
+            remembered_max: 200_000,
             lease: TimeDelta::minutes(1),
             keep_superseded: TimeDelta::hours(1),
         }

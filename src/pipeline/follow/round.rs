@@ -209,7 +209,7 @@ impl Follower {
         };
         let mut pass = Pass::default();
         let (mut targets, mut late, mut states) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        for Found { mut target, unknown, is_replaced, .. } in found {
+        for Found { mut target, unknown, news, is_replaced, .. } in found {
             let window = target.window;
             let state = target.before.as_ref().map(|before| before.state);
             if let Some(before) = target.before.as_ref().filter(|before| before.state == State::Final) {
@@ -217,8 +217,12 @@ impl Follower {
             }
             // A window of which there is nothing settles as it is.
             states.insert(window, state.or((unknown == 0 && has_passed(&window)).then_some(State::Final)));
-            let closes = state == Some(State::Provisional) && has_passed(&window);
-            if unknown == 0 && !is_replaced && !closes {
+            let is_due = match state {
+                Some(State::Final) => unknown > 0,
+                Some(State::Provisional) => news > 0 || has_passed(&window),
+                None => news > 0 || (unknown > 0 && has_passed(&window)),
+            };
+            if !is_due && !is_replaced {
                 continue;
             }
             pass.undone.insert(window);
