@@ -103,7 +103,8 @@ fn hide_beyond(table: &mut Table, width: usize) -> usize {
     let mut end = 0;
     let fits = |content: &&u16| {
         end += usize::from((**content).min(UNBROKEN_WIDTH)) + PADDING;
-        end - PADDING <= width
+        // The rule under the header goes on below the last column's padding.
+        end <= width
     };
     let shown = widths.iter().take_while(fits).count().max(1);
     for column in table.column_iter_mut().skip(shown) {

@@ -60,7 +60,7 @@ name  bytes
 a         0
 not shown, the terminal is too narrow: seen
 ";
-    let options = OutputOptions { width: Some(30), ..OutputOptions::default() };
+    let options = OutputOptions { width: Some(13), ..OutputOptions::default() };
     let (bytes, _) = write_all(vec![batch(&[Some("a")])], Format::Table, &options).unwrap();
     assert_eq!(String::from_utf8(bytes).unwrap(), expected);
 }
