@@ -5,7 +5,6 @@ use super::write::Written;
 use crate::catalog::{Cost, Coverage, Draft, DraftFile, FileKind, Manifest, Origin, Rules, State, Totals};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
-use crate::flow::edges_schema;
 use crate::window::Window;
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::arrow::compute::cast;
@@ -13,7 +12,6 @@ use datafusion::arrow::datatypes::{Int64Type, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use std::sync::{Mutex, PoisonError};
 
 /// The contents of a digest.
 pub(super) struct Contents {
@@ -78,19 +76,30 @@ impl Contents {
 impl Builder {
     /// Writes the edge file, and sums it.
     pub(super) async fn write_edges(&self, edges: SendableRecordBatchStream) -> Result<(Written, Totals)> {
-        let totals = Mutex::new(Totals::default());
-        let batches = edges.map(|batch| {
-            let batch = conform(&batch?, &edges_schema())?;
-            add(&mut totals.lock().unwrap_or_else(PoisonError::into_inner), &batch);
-            Ok(batch)
-        });
-        let written = self.write(edges_schema(), batches.boxed()).await?;
-        Ok((written, totals.into_inner().unwrap_or_else(PoisonError::into_inner)))
+        let mut totals = Totals::default();
+        let written = self.write_rows(FileKind::Edges, edges, |batch| add(&mut totals, batch)).await?;
+        Ok((written, totals))
     }
 
-    /// Writes a file of few rows.
-    pub(super) async fn write_rows(&self, kind: FileKind, rows: RecordBatch) -> Result<Written> {
-        self.write(kind.schema(), futures::stream::iter([Ok(rows)]).boxed()).await
+    /// Writes the rows of a query as a file; `meet` sees what is written.
+    pub(super) async fn write_rows(
+        &self,
+        kind: FileKind,
+        rows: SendableRecordBatchStream,
+        mut meet: impl FnMut(&RecordBatch) + Send,
+    ) -> Result<Written> {
+        let schema = kind.schema();
+        let batches = rows.map(|batch| conform(&batch?, &schema).inspect(&mut meet));
+        self.write(schema.clone(), batches.boxed()).await
+    }
+
+    /// Writes batches as a file.
+    pub(super) async fn write_batches(
+        &self,
+        kind: FileKind,
+        batches: impl Iterator<Item = Result<RecordBatch>> + Send,
+    ) -> Result<Written> {
+        self.write(kind.schema(), futures::stream::iter(batches).boxed()).await
     }
 
     async fn write(&self, schema: SchemaRef, batches: BoxStream<'_, Result<RecordBatch>>) -> Result<Written> {

@@ -2,8 +2,8 @@
 
 use crate::error::Result;
 use crate::flow::{interfaces_schema, objects_schema};
-use crate::scan::{InterfaceFacts, Outcome, Tally};
-use crate::source::{Object, ObjectName};
+use crate::scan::{InterfaceFacts, Outcome, Outcomes, Tally};
+use crate::source::{Checksum, Object, ObjectName};
 use crate::window::{Timestamp, Window};
 use chrono::TimeDelta;
 use datafusion::arrow::array::{
@@ -11,8 +11,8 @@ use datafusion::arrow::array::{
 };
 use datafusion::arrow::compute::max;
 use datafusion::arrow::datatypes::TimestampMillisecondType;
-use object_store::path::Path;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 fn text<T: AsRef<str>>(values: impl Iterator<Item = Option<T>>) -> ArrayRef {
@@ -48,18 +48,25 @@ pub(super) fn last_seen(interfaces: &RecordBatch) -> Option<Timestamp> {
     max(ends).and_then(Timestamp::from_timestamp_millis)
 }
 
-/// The rows of the object file, sorted by key.
-pub(super) fn objects(objects: &[Object], outcomes: &BTreeMap<Path, Outcome>) -> Result<RecordBatch> {
-    let mut rows: Vec<(&Object, Tally, Option<&str>)> = objects
-        .iter()
-        .map(|object| match outcomes.get(&object.location) {
-            Some(Outcome::Read(tally)) => (object, tally.clone(), None),
-            Some(Outcome::SetAside(reason)) => (object, Tally::default(), Some(reason.as_str())),
-            None => (object, Tally::default(), Some("not read")),
-        })
-        .collect();
-    rows.sort_by(|(a, ..), (b, ..)| a.location.cmp(&b.location));
-    let counted = |of: fn(&Tally) -> u64| count(rows.iter().map(|(_, tally, _)| of(tally) as i64));
+/// The rows of the object file, sorted by key, in batches.
+pub(super) fn objects(
+    mut objects: Vec<Arc<Object>>,
+    outcomes: Outcomes,
+) -> impl Iterator<Item = Result<RecordBatch>> + Send {
+    objects.sort_unstable_by(|a, b| a.location.cmp(&b.location));
+    let starts = (0..objects.len()).step_by(BATCH_ROWS);
+    starts.map(move |start| object_rows(&objects[start..objects.len().min(start + BATCH_ROWS)], &outcomes))
+}
+
+fn object_rows(objects: &[Arc<Object>], outcomes: &Outcomes) -> Result<RecordBatch> {
+    let nothing = Tally::default();
+    let row = |object: &'_ Arc<Object>| match outcomes.get(&Checksum::of(object.location.as_ref())) {
+        Some(Outcome::Read(tally)) => (&**tally, None),
+        Some(Outcome::SetAside(reason)) => (&nothing, Some(reason.as_str())),
+        None => (&nothing, Some("not read")),
+    };
+    let rows: Vec<(&Object, (&Tally, Option<&str>))> = objects.iter().map(|object| (&**object, row(object))).collect();
+    let counted = |of: fn(&Tally) -> u64| count(rows.iter().map(|(_, (tally, _))| of(tally) as i64));
     let mut columns = vec![
         text(rows.iter().map(|(object, ..)| Some(object.location.as_ref()))),
         text(rows.iter().map(|(object, ..)| object.etag.as_ref())),
@@ -68,7 +75,7 @@ pub(super) fn objects(objects: &[Object], outcomes: &BTreeMap<Path, Outcome>) ->
         text(rows.iter().map(|(object, ..)| Some(&object.name.account))),
         text(rows.iter().map(|(object, ..)| Some(&object.name.region))),
         text(rows.iter().map(|(object, ..)| Some(&object.name.flow_log))),
-        text(rows.iter().map(|(_, _, set_aside)| *set_aside)),
+        text(rows.iter().map(|(_, (_, set_aside))| *set_aside)),
     ];
     let figures: [fn(&Tally) -> u64; 16] = [
         |tally| tally.records,
@@ -89,51 +96,66 @@ pub(super) fn objects(objects: &[Object], outcomes: &BTreeMap<Path, Outcome>) ->
         |tally| tally.odd_actions,
     ];
     columns.extend(figures.map(counted));
-    columns.push(time(rows.iter().map(|(_, tally, _)| tally.first_end)));
-    columns.push(time(rows.iter().map(|(_, tally, _)| tally.last_end)));
+    columns.push(time(rows.iter().map(|(_, (tally, _))| tally.first_end)));
+    columns.push(time(rows.iter().map(|(_, (tally, _))| tally.last_end)));
     Ok(RecordBatch::try_new(objects_schema(), columns)?)
 }
 
+/// Rows of a batch of objects.
+const BATCH_ROWS: usize = 8192;
+
 /// How far before a window objects are listed to learn how often each flow log delivers.
-pub(super) const LOOKBACK: TimeDelta = TimeDelta::hours(1);
+pub const LOOKBACK: TimeDelta = TimeDelta::hours(1);
 /// A flow log delivers at least this often while it has interfaces.
 const CADENCE_MIN: TimeDelta = TimeDelta::minutes(10);
 /// Missed deliveries after which it is silent.
 const MISSED: i32 = 3;
 
-/// The flow logs that fell silent against their own cadence, as `account/region/id`, sorted.
-///
-/// The cadence of a flow log is the median time between its files from [`LOOKBACK`] before the window on, ten minutes
-/// at the least. It is silent if three times that passes without a file before the window's stop. What AWS has not yet
-/// delivered at `now` is not missed.
-pub(super) fn silent_flow_logs<'a>(
-    names: impl IntoIterator<Item = &'a ObjectName>,
-    window: &Window,
-    now: Timestamp,
-) -> Vec<String> {
-    let mut files: BTreeMap<String, BTreeSet<Timestamp>> = BTreeMap::new();
-    for name in names {
-        files.entry(name.flow_log_path()).or_default().insert(name.file_time);
+/// How often flow logs deliver: the file times of each, by `account/region/id`.
+#[derive(Clone, Debug, Default)]
+pub struct Cadences(BTreeMap<String, BTreeSet<Timestamp>>);
+
+impl Cadences {
+    /// Takes note of an object.
+    pub fn observe(&mut self, name: &ObjectName) {
+        self.0.entry(name.flow_log_path()).or_default().insert(name.file_time);
     }
-    let end = window.stop().min(now);
-    let is_silent = |times: &BTreeSet<Timestamp>| {
-        let mut gaps: Vec<TimeDelta> = times.iter().zip(times.iter().skip(1)).map(|(a, b)| *b - *a).collect();
-        gaps.sort_unstable();
-        let cadence = gaps.get(gaps.len() / 2).copied().unwrap_or(CADENCE_MIN).max(CADENCE_MIN);
-        let seen = times.iter().chain([&end]).filter(|time| **time <= end);
-        let mut last = None;
-        seen.copied().any(|time| {
-            let silent = last.is_some_and(|last| time > window.start() && time - last > cadence * MISSED);
-            last = Some(time);
-            silent
-        })
-    };
-    files.into_iter().filter(|(_, times)| is_silent(times)).map(|(id, _)| id).collect()
+
+    /// Forgets what was before `time`.
+    pub fn forget(&mut self, time: Timestamp) {
+        self.0.retain(|_, times| {
+            *times = times.split_off(&time);
+            !times.is_empty()
+        });
+    }
+
+    /// The flow logs that fell silent against their own cadence, sorted, by what is stamped `times`.
+    ///
+    /// The cadence of a flow log is the median time between its files from [`LOOKBACK`] before the window on, ten minutes
+    /// at the least. It is silent if three times that passes without a file before the window's stop. What AWS has not yet
+    /// delivered at `now` is not missed.
+    pub(super) fn silent(&self, times: Range<Timestamp>, window: &Window, now: Timestamp) -> Vec<String> {
+        let end = window.stop().min(now);
+        let is_silent = |seen: &BTreeSet<Timestamp>| {
+            let seen: Vec<Timestamp> = seen.range(times.clone()).copied().collect();
+            let mut gaps: Vec<TimeDelta> = seen.windows(2).map(|pair| pair[1] - pair[0]).collect();
+            gaps.sort_unstable();
+            let cadence = gaps.get(gaps.len() / 2).copied().unwrap_or(CADENCE_MIN).max(CADENCE_MIN);
+            let mut last = None;
+            seen.into_iter().filter(|time| *time <= end).chain([end]).any(|time| {
+                let silent = last.is_some_and(|last| time > window.start() && time - last > cadence * MISSED);
+                last = Some(time);
+                silent
+            })
+        };
+        self.0.iter().filter(|(_, seen)| is_silent(seen)).map(|(id, _)| id.clone()).collect()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use object_store::path::Path;
 
     fn object(flow_log: &str, time: &str) -> Object {
         let name = format!("123456789012_vpcflowlogs_us-east-1_{flow_log}_{time}_ab12.log.gz");
@@ -155,7 +177,14 @@ mod tests {
             .chain(minutes("fl-gone", 0..60, 5))
             .chain(minutes("fl-slow", 0..120, 25))
             .collect();
-        let silent = silent_flow_logs(objects.iter().map(|object| &object.name), &window, now);
-        assert_eq!(silent, ["123456789012/us-east-1/fl-gone", "123456789012/us-east-1/fl-stopped"]);
+        let mut cadences = Cadences::default();
+        objects.iter().for_each(|object| cadences.observe(&object.name));
+        let silent = |cadences: &Cadences| cadences.silent(window.start() - LOOKBACK..window.stop() + LOOKBACK, &window, now);
+        let expected = ["123456789012/us-east-1/fl-gone", "123456789012/us-east-1/fl-stopped"];
+        assert_eq!(silent(&cadences), expected);
+        cadences.forget(window.start() - LOOKBACK);
+        assert_eq!(silent(&cadences), expected);
+        cadences.forget(window.start());
+        assert_eq!(silent(&cadences), ["123456789012/us-east-1/fl-stopped"]);
     }
 }

@@ -2,17 +2,16 @@
 //! once.
 
 use super::Builder;
-use super::contents::{Contents, conform};
+use super::contents::Contents;
 use super::coverage::last_seen;
 use crate::catalog::{self, Cost, Coverage, FileKind, Manifest, Origin, State};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::{Params, Session, queries};
-use crate::source::Object;
+use crate::source::{Checksum, Content};
 use crate::window::Window;
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
-use datafusion::arrow::compute::concat_batches;
-use datafusion::arrow::datatypes::{Int64Type, SchemaRef};
+use datafusion::arrow::datatypes::Int64Type;
 use datafusion::prelude::{DataFrame, ParquetReadOptions, ident};
 use futures::TryStreamExt;
 use std::collections::{BTreeSet, HashMap};
@@ -50,18 +49,24 @@ impl Builder {
             let union = union.ok_or_else(|| Error::internal(format!("window {window} has no part")))?;
             session.register_table(kind.name(), union.into_view())?;
         }
-        if let Some(key) = self.collect(&session, "replaced_objects", None).await?.1.first() {
+        let mut replaced = self.query(&session, "replaced_objects").await?.execute_stream().await?;
+        if let Some(keys) = replaced.try_next().await?.filter(|keys| keys.num_rows() > 0) {
+            let key = keys.column(0).as_string_view().value(0);
             let message = format!("object {key} was replaced while the digests within {window} were built");
             return Err(Error::new(ErrorKind::Conflict, message)
                 .with_hint(format!("flowdiff digest {window} --force builds it from the objects as they are now")));
         }
         let frame = self.query(&session, "merge_edges").await?;
         let (edges, totals) = self.write_edges(frame.execute_stream().await?).await?;
-        let interfaces = self.collect(&session, "merge_interfaces", Some(FileKind::Interfaces.schema())).await?.0;
-        let objects = self.collect(&session, "merge_objects", Some(FileKind::Objects.schema())).await?.0;
-        let mut coverage = summed(&objects, parts.iter().map(Part::coverage));
-        coverage.interfaces = interfaces.num_rows() as u64;
-        coverage.last_seen = last_seen(&interfaces);
+        let mut coverage = coverage_of(parts.iter().map(Part::coverage));
+        let rows = self.query(&session, "merge_interfaces").await?.execute_stream().await?;
+        let interfaces = self.write_rows(FileKind::Interfaces, rows, |batch| {
+            coverage.interfaces += batch.num_rows() as u64;
+            coverage.last_seen = coverage.last_seen.max(last_seen(batch));
+        });
+        let interfaces = interfaces.await?;
+        let rows = self.query(&session, "merge_objects").await?.execute_stream().await?;
+        let objects = self.write_rows(FileKind::Objects, rows, |batch| add_objects(&mut coverage, batch)).await?;
         let mut cost = Cost::default();
         let mut made_from = Vec::new();
         let mut state = State::Final;
@@ -78,8 +83,6 @@ impl Builder {
         }
         cost.wall_seconds += started.elapsed().as_secs_f64();
         cost.peak_memory_bytes = crate::process::peak_memory_bytes();
-        let interfaces = self.write_rows(FileKind::Interfaces, interfaces).await?;
-        let objects = self.write_rows(FileKind::Objects, objects).await?;
         Ok(Contents { edges, interfaces, objects, totals, coverage, cost, state, made_from, seen_at })
     }
 
@@ -110,22 +113,6 @@ impl Builder {
         session.plan_query(&queries::load(name, None)?, &Params::new(), self.clock.now()).await
     }
 
-    /// The rows of a query as one batch (of the given schema), and the texts of its first column.
-    async fn collect(
-        &self,
-        session: &Session,
-        name: &str,
-        schema: Option<SchemaRef>,
-    ) -> Result<(RecordBatch, Vec<String>)> {
-        let stream = self.query(session, name).await?.execute_stream().await?;
-        let schema = schema.unwrap_or_else(|| stream.schema());
-        let batches: Vec<RecordBatch> = stream.try_collect().await?;
-        let batches = batches.iter().map(|batch| conform(batch, &schema)).collect::<Result<Vec<_>>>()?;
-        let batch = concat_batches(&schema, &batches)?;
-        let texts = texts(&batch, 0).into_iter().flatten().collect();
-        Ok((batch, texts))
-    }
-
     /// The objects that a published digest has taken.
     ///
     /// # Errors
@@ -137,20 +124,15 @@ impl Builder {
         let mut taken = Taken::default();
         let mut batches = rows.execute_stream().await?;
         while let Some(batch) = batches.try_next().await? {
-            for (row, object) in texts(&batch, 0).into_iter().flatten().zip(texts(&batch, 1)).enumerate() {
-                let is_read = batch.column(2).is_null(row);
-                let objects = if is_read { &mut taken.read } else { &mut taken.set_aside };
-                objects.extend([object]);
+            let [keys, tags, set_aside] = [0, 1, 2].map(|column| batch.column(column).as_string_view());
+            for ((key, tag), set_aside) in keys.iter().zip(tags).zip(set_aside) {
+                let Content { key, tag } = Content::of(key.unwrap_or_default(), tag);
+                let objects = if set_aside.is_none() { &mut taken.read } else { &mut taken.set_aside };
+                objects.insert(key, tag);
             }
         }
         Ok(taken)
     }
-}
-
-/// The values of a column of text.
-fn texts(batch: &RecordBatch, column: usize) -> Vec<Option<String>> {
-    let column = batch.column(column).as_string_view_opt();
-    column.into_iter().flat_map(|column| column.iter().map(|text| text.map(str::to_owned))).collect()
 }
 
 impl Part {
@@ -162,8 +144,23 @@ impl Part {
     }
 }
 
-/// The coverage of a window, by its objects and by that of its parts. Each object counts once.
-fn summed<'a>(objects: &RecordBatch, parts: impl Iterator<Item = &'a Coverage> + Clone) -> Coverage {
+/// What the parts of a window know of it beside its objects.
+fn coverage_of<'a>(parts: impl Iterator<Item = &'a Coverage> + Clone) -> Coverage {
+    let samples: BTreeSet<&String> = parts.clone().flat_map(|part| &part.refused_samples).collect();
+    let silent: BTreeSet<&String> = parts.clone().flat_map(|part| &part.silent_flow_logs).collect();
+    let most = |of: fn(&Coverage) -> u64| parts.clone().map(of).max().unwrap_or(0);
+    Coverage {
+        // The listings of neighbours see the same keys.
+        other_keys: most(|part| part.other_keys),
+        misfiled: most(|part| part.misfiled),
+        refused_samples: samples.into_iter().take(SAMPLES_MAX).cloned().collect(),
+        silent_flow_logs: silent.into_iter().cloned().collect(),
+        ..Coverage::default()
+    }
+}
+
+/// Adds objects of a window, each once.
+fn add_objects(coverage: &mut Coverage, objects: &RecordBatch) {
     let sum = |wanted: &dyn Fn(&str) -> bool| {
         let schema = objects.schema();
         let columns = schema.fields().iter().zip(objects.columns()).filter(|(field, _)| wanted(field.name()));
@@ -171,32 +168,21 @@ fn summed<'a>(objects: &RecordBatch, parts: impl Iterator<Item = &'a Coverage> +
         sums.flat_map(|column| column.values().iter()).map(|count| count.unsigned_abs()).sum::<u64>()
     };
     let set_aside = objects.column_by_name("set_aside").map_or(0, |column| column.len() - column.null_count()) as u64;
-    let samples: BTreeSet<&String> = parts.clone().flat_map(|part| &part.refused_samples).collect();
-    let silent: BTreeSet<&String> = parts.clone().flat_map(|part| &part.silent_flow_logs).collect();
-    let most = |of: fn(&Coverage) -> u64| parts.clone().map(of).max().unwrap_or(0);
-    Coverage {
-        objects_listed: objects.num_rows() as u64,
-        objects_read: objects.num_rows() as u64 - set_aside,
-        objects_set_aside: set_aside,
-        // The listings of neighbours see the same keys.
-        other_keys: most(|part| part.other_keys),
-        misfiled: most(|part| part.misfiled),
-        records: sum(&|name| name == "in_window"),
-        nodata: sum(&|name| name == "nodata"),
-        skipdata: sum(&|name| name == "skipdata"),
-        lines_refused: sum(&|name| name.starts_with("refused_")),
-        refused_samples: samples.into_iter().take(SAMPLES_MAX).cloned().collect(),
-        interfaces: 0,
-        last_seen: None,
-        silent_flow_logs: silent.into_iter().cloned().collect(),
-    }
+    coverage.objects_listed += objects.num_rows() as u64;
+    coverage.objects_read += objects.num_rows() as u64 - set_aside;
+    coverage.objects_set_aside += set_aside;
+    coverage.records += sum(&|name| name == "in_window");
+    coverage.nodata += sum(&|name| name == "nodata");
+    coverage.skipdata += sum(&|name| name == "skipdata");
+    coverage.lines_refused += sum(&|name| name.starts_with("refused_"));
 }
 
-/// Objects that a digest has taken: keys with the tags of the contents that were read, and of those set aside.
+/// Objects that a digest has taken: keys with the tags of the contents that were read, and of those set aside. About 40
+/// bytes for each.
 #[derive(Debug, Default)]
 pub struct Taken {
-    read: HashMap<String, Option<String>>,
-    set_aside: HashMap<String, Option<String>>,
+    read: HashMap<Checksum, Option<Checksum>>,
+    set_aside: HashMap<Checksum, Option<Checksum>>,
 }
 
 /// What a digest knows of an object.
@@ -212,29 +198,27 @@ pub enum Known {
 
 impl Taken {
     /// Whether this very content was read.
-    pub fn holds(&self, object: &Object) -> bool {
-        self.read.get(object.location.as_ref()) == Some(&object.etag)
+    pub fn holds(&self, content: &Content) -> bool {
+        self.read.get(&content.key) == Some(&content.tag)
     }
 
     /// What is known of an object, be it set aside.
-    pub fn knows(&self, object: &Object) -> Known {
-        let key = object.location.as_ref();
-        match self.read.get(key).or_else(|| self.set_aside.get(key)) {
+    pub fn knows(&self, content: &Content) -> Known {
+        match self.read.get(&content.key).or_else(|| self.set_aside.get(&content.key)) {
             None => Known::No,
-            Some(etag) if *etag == object.etag => Known::Same,
+            Some(tag) if *tag == content.tag => Known::Same,
             Some(_) => Known::Replaced,
         }
     }
 
     /// Whether an object has other contents now than when it was read.
-    pub(super) fn is_replaced(&self, objects: &[Object]) -> bool {
-        let other = |object: &Object| self.read.get(object.location.as_ref()).is_some_and(|etag| *etag != object.etag);
-        objects.iter().any(other)
+    pub(super) fn is_replaced(&self, content: &Content) -> bool {
+        self.read.get(&content.key).is_some_and(|tag| *tag != content.tag)
     }
 
     /// The keys of the objects read, in no order.
-    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
-        self.read.keys().map(String::as_str)
+    pub(super) fn keys(&self) -> impl Iterator<Item = Checksum> {
+        self.read.keys().copied()
     }
 
     /// Takes what another digest has read besides.
@@ -243,8 +227,8 @@ impl Taken {
     }
 
     /// Refuses to build again from the objects of `keys`, each given once, if there were others.
-    pub(super) fn refuse_loss<'a>(&self, keys: impl Iterator<Item = &'a str>) -> Result<()> {
-        match self.read.len() - keys.filter(|key| self.read.contains_key(*key)).count() {
+    pub(super) fn refuse_loss(&self, keys: impl Iterator<Item = Checksum>) -> Result<()> {
+        match self.read.len() - keys.filter(|key| self.read.contains_key(key)).count() {
             0 => Ok(()),
             gone => {
                 let message = format!("{gone} objects of the published digest are not there to build it from");

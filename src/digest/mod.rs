@@ -11,6 +11,7 @@ mod range;
 mod raw;
 mod write;
 
+pub use coverage::{Cadences, LOOKBACK};
 pub use merge::{Known, Taken};
 pub use range::{Ended, Objects, Target};
 
@@ -237,11 +238,11 @@ impl Builder {
         let now = self.clock.now();
         let taken = self.taken(before).await?;
         let mut scope = self.scope(window, report).await?;
-        if taken.is_replaced(&scope.objects) {
+        if scope.objects.iter().any(|object| taken.is_replaced(&object.content())) {
             return self.read(window, scope, report, now).await;
         }
         let silent_flow_logs = scope.silent_flow_logs.clone();
-        scope.objects.retain(|object| !taken.holds(object));
+        scope.objects.retain(|object| !taken.holds(&object.content()));
         let late = self.read(window, scope, report, now).await?;
         let mut contents = self
             .merged(window, vec![Part::Published(Box::new(before.clone())), Part::Local(Box::new(late))], now)
@@ -261,7 +262,7 @@ impl Builder {
             let (span, taken) = (manifest.window()?, self.taken(&manifest).await?);
             let reach = self.reach(&span);
             let mut within = scope.objects.iter().filter(|object| reach.contains(&object.name.file_time));
-            if within.all(|object| taken.holds(object)) {
+            if within.all(|object| taken.holds(&object.content())) {
                 spans.push(span);
                 tiles.push(manifest);
             }

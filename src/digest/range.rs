@@ -1,14 +1,14 @@
 //! Many windows in one pass: each object is read once, whatever windows its records fall in; a window is published as
 //! soon as the last object that can reach it is folded.
 
-use super::coverage::{LOOKBACK, silent_flow_logs};
+use super::coverage::{Cadences, LOOKBACK};
 use super::merge::{Part, Taken};
 use super::raw::Scope;
 use super::{Builder, Built};
 use crate::catalog::{Manifest, State};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::scan::{Job, Pass, Report, WindowFold};
-use crate::source::{Listing, Object};
+use crate::source::{Content, Listing, Object};
 use crate::window::{Timestamp, Window, file_times};
 use chrono::{Days, NaiveTime};
 use futures::{StreamExt, stream};
@@ -45,8 +45,9 @@ impl Target {
 pub enum Objects {
     /// In the source, which is listed a day at a time.
     Source,
-    /// In a listing that was made before, of all the file times that [`Builder::file_times`] asks for.
-    Listed(Arc<[Arc<Object>]>),
+    /// In a listing that was made before of all the file times that the windows reach, with what is known of flow logs
+    /// besides.
+    Listed(Arc<[Arc<Object>]>, Arc<Cadences>),
     /// Among these there are new ones; there may be others. What is published of silent flow logs stays as it is.
     Told(Arc<[Arc<Object>]>),
 }
@@ -104,9 +105,9 @@ impl Builder {
         match objects {
             Objects::Source => {
                 let Listing { objects, others, misfiled, .. } = self.list_times(times, report).await?;
-                Ok((objects.into_iter().map(Arc::new).collect(), others, misfiled))
+                Ok((objects, others, misfiled))
             }
-            Objects::Listed(listed) | Objects::Told(listed) => {
+            Objects::Listed(listed, _) | Objects::Told(listed) => {
                 let before = |time: Timestamp| listed.partition_point(|object| object.name.file_time < time);
                 let wanted = listed.iter().take(before(times.end)).skip(before(times.start));
                 Ok((wanted.cloned().collect(), 0, 0))
@@ -236,8 +237,8 @@ struct Place {
     times: VecDeque<Range<Timestamp>>,
     /// Objects of the last listing that are still to be read, by file time.
     objects: VecDeque<Arc<Object>>,
-    /// Objects gone by, as far back as open windows and those ahead look for silent flow logs.
-    gone_by: VecDeque<Arc<Object>>,
+    /// What of flow logs went by, as far back as open windows and those ahead look for silent ones.
+    gone_by: Cadences,
     closing: mpsc::Sender<Open>,
 }
 
@@ -249,7 +250,7 @@ impl<'a> Order<'a> {
             ahead: targets.into(),
             open: VecDeque::new(),
             objects: VecDeque::new(),
-            gone_by: VecDeque::new(),
+            gone_by: Cadences::default(),
             closing,
         };
         stream::unfold(place, move |mut place| async move {
@@ -264,8 +265,11 @@ impl<'a> Order<'a> {
                     continue;
                 };
                 self.pass_to(&mut place, object.name.file_time).await;
-                let windows: Vec<_> = place.open.iter_mut().filter_map(|open| open.meet(&object)).collect();
-                place.gone_by.push_back(object.clone());
+                let content = object.content();
+                let windows: Vec<_> = place.open.iter_mut().filter_map(|open| open.meet(&object, &content)).collect();
+                if matches!(self.objects, Objects::Source) {
+                    place.gone_by.observe(&object.name);
+                }
                 if !windows.is_empty() {
                     return Some((Job::new(object, windows), place));
                 }
@@ -303,9 +307,11 @@ impl<'a> Order<'a> {
         let reach = |window: &Window| self.builder.reach(window);
         loop {
             while let Some(mut open) = place.open.pop_front_if(|open| reach(&open.target.window).end <= time) {
-                open.scope.silent_flow_logs = self.silent_flow_logs(&open, &mut place.gone_by);
+                open.scope.silent_flow_logs = self.silent_flow_logs(&open, &place.gone_by);
                 // Whoever publishes has failed if it does not take windows any more, and has said so.
                 let _ = place.closing.send(open).await;
+                let first = place.open.front().map(|open| &open.target).or(place.ahead.front());
+                place.gone_by.forget(first.map_or(time, |target| reach(&target.window).start - LOOKBACK));
             }
             let is_stopped = self.stop.load(Ordering::Relaxed);
             let due = place.ahead.pop_front_if(|target| !is_stopped && reach(&target.window).start <= time);
@@ -317,27 +323,21 @@ impl<'a> Order<'a> {
                 Err(error) => self.tell(window, Err(error.context(format!("digest window {window}")))).await,
             }
         }
-        let first = place.open.front().map(|open| &open.target).or(place.ahead.front());
-        let wanted = first.map_or(time, |target| reach(&target.window).start - LOOKBACK);
-        while place.gone_by.pop_front_if(|object| object.name.file_time < wanted).is_some() {}
     }
 
-    /// The flow logs that were silent in a window, by the objects gone by; those known before if they are not all.
-    fn silent_flow_logs(&self, open: &Open, gone_by: &mut VecDeque<Arc<Object>>) -> Vec<String> {
+    /// The flow logs that were silent in a window, by what went by of them or is known; those known before if it is not all.
+    fn silent_flow_logs(&self, open: &Open, gone_by: &Cadences) -> Vec<String> {
         let window = open.target.window;
-        if matches!(self.objects, Objects::Told(_)) {
-            return open
-                .target
-                .before
-                .as_ref()
-                .map(|before| before.coverage.silent_flow_logs.clone())
-                .unwrap_or_default();
+        let mut times = self.builder.reach(&window);
+        times.start -= LOOKBACK;
+        match self.objects {
+            Objects::Source => gone_by.silent(times, &window, open.seen_at),
+            Objects::Listed(_, cadences) => cadences.silent(times, &window, open.seen_at),
+            Objects::Told(_) => {
+                let before = open.target.before.as_ref();
+                before.map(|before| before.coverage.silent_flow_logs.clone()).unwrap_or_default()
+            }
         }
-        let reach = self.builder.reach(&window);
-        let objects = gone_by.make_contiguous();
-        let before = |time| objects.partition_point(|object| object.name.file_time < time);
-        let seen = &objects[before(reach.start - LOOKBACK)..before(reach.end)];
-        silent_flow_logs(seen.iter().map(|object| &object.name), &window, open.seen_at)
     }
 
     /// Begins a window, unless another process has finished it meanwhile.
@@ -366,12 +366,12 @@ impl<'a> Order<'a> {
 
 impl Open {
     /// Meets the next object that reaches it: tells where its records go if they are wanted.
-    fn meet(&mut self, object: &Object) -> Option<Arc<WindowFold>> {
+    fn meet(&mut self, object: &Arc<Object>, content: &Content) -> Option<Arc<WindowFold>> {
         if !self.target.force {
-            if self.taken.holds(object) {
+            if self.taken.holds(content) {
                 return None;
             }
-            if self.taken.is_replaced(std::slice::from_ref(object)) {
+            if self.taken.is_replaced(content) {
                 self.replaced.get_or_insert_with(|| object.location.to_string());
                 return None;
             }

@@ -2,7 +2,7 @@
 
 use super::Builder;
 use super::contents::{Contents, conform};
-use super::coverage;
+use super::coverage::{self, Cadences};
 use super::write::Written;
 use crate::catalog::{Cost, Coverage, FileKind, State, Totals};
 use crate::clock::Timestamp;
@@ -12,7 +12,7 @@ use crate::meters;
 use crate::process;
 use crate::scan::{FlowsTable, FoldFlows, FoldRules, InterfaceFacts, Report};
 use crate::session::{Params, queries};
-use crate::source::{Listing, Object, Selection};
+use crate::source::{Checksum, Listing, Object, Selection};
 use crate::window::{Window, format_time};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::compute::concat_batches;
@@ -29,15 +29,15 @@ use std::time::Instant;
 #[derive(Default)]
 pub(super) struct Scope {
     /// The objects that can hold records of it.
-    pub(super) objects: Vec<Object>,
+    pub(super) objects: Vec<Arc<Object>>,
     pub(super) other_keys: u64,
     pub(super) misfiled: u64,
     pub(super) silent_flow_logs: Vec<String>,
 }
 
 impl Scope {
-    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
-        self.objects.iter().map(|object| object.location.as_ref())
+    pub(super) fn keys(&self) -> impl Iterator<Item = Checksum> {
+        self.objects.iter().map(|object| Checksum::of(object.location.as_ref()))
     }
 
     /// Refuses a time of which the source has nothing: flow logs deliver even where nothing flows (NODATA), so it is
@@ -70,9 +70,10 @@ impl Builder {
         let mut times = self.reach(window);
         let start = times.start;
         times.start -= coverage::LOOKBACK;
-        let listing = self.list_times(times, report).await?;
-        let names = listing.objects.iter().map(|object| &object.name);
-        let silent_flow_logs = coverage::silent_flow_logs(names, window, now);
+        let listing = self.list_times(times.clone(), report).await?;
+        let mut cadences = Cadences::default();
+        listing.objects.iter().for_each(|object| cadences.observe(&object.name));
+        let silent_flow_logs = cadences.silent(times, window, now);
         let Listing { mut objects, others: other_keys, misfiled, .. } = listing;
         objects.retain(|object| start <= object.name.file_time);
         Ok(Scope { objects, other_keys, misfiled, silent_flow_logs })
@@ -122,7 +123,7 @@ impl Builder {
         interfaces: RecordBatch,
         seen_at: Timestamp,
     ) -> Result<Contents> {
-        let object_rows = coverage::objects(&report.as_read(&scope.objects), &report.objects())?;
+        let objects = coverage::objects(report.as_read(&scope.objects), report.take_outcomes());
         let figures = report.figures();
         let mut refused_samples = figures.refused_samples;
         refused_samples.sort();
@@ -157,14 +158,14 @@ impl Builder {
             bytes: cost.bytes_read,
             lines_refused: coverage.lines_refused,
         });
-        let interfaces = self.write_rows(FileKind::Interfaces, interfaces).await?;
-        let objects = self.write_rows(FileKind::Objects, object_rows).await?;
+        let interfaces = self.write_batches(FileKind::Interfaces, std::iter::once(Ok(interfaces))).await?;
+        let objects = self.write_batches(FileKind::Objects, objects).await?;
         let (state, made_from) = (State::Final, Vec::new());
         Ok(Contents { edges, interfaces, objects, totals, coverage, cost, state, made_from, seen_at })
     }
 
     /// The rows of the interface file by `interfaces.sql`: a pass of its own over the objects.
-    async fn query_interfaces(&self, window: &Window, objects: &[Object]) -> Result<RecordBatch> {
+    async fn query_interfaces(&self, window: &Window, objects: &[Arc<Object>]) -> Result<RecordBatch> {
         // Its figures would count every record a second time.
         let pass = Report::of_objects();
         let (context, plan) = self.plan("interfaces", window, objects.to_vec(), &pass, false).await?;
@@ -187,7 +188,7 @@ impl Builder {
         &self,
         query: &str,
         window: &Window,
-        objects: Vec<Object>,
+        objects: Vec<Arc<Object>>,
         report: &Arc<Report>,
         fold: bool,
     ) -> Result<(SessionContext, Arc<dyn ExecutionPlan>)> {

@@ -65,14 +65,14 @@ impl Survey<'_> {
         {
             self.found.push(found);
         }
-        let mut windows = 0;
+        let (mut windows, content) = (0, object.content());
         for (found, taken) in &mut self.open {
-            if !builder.reach(&found.target.window).contains(&time) || taken.holds(object) {
+            if !builder.reach(&found.target.window).contains(&time) || taken.holds(&content) {
                 continue;
             }
             windows += 1;
             found.unread += 1;
-            match taken.knows(object) {
+            match taken.knows(&content) {
                 Known::No => {
                     found.unknown += 1;
                     found.news += u64::from(!self.report.holds_nothing(object, &found.target.window.seconds()));

@@ -130,7 +130,7 @@ mod tests {
     const NAME: &str = "123456789012_vpcflowlogs_us-east-1_fl-1_20261120T1205Z_ab12.log.gz";
 
     /// Fetches an object of 4 bytes that is listed with this tag and size.
-    fn fetch(etag: Option<&str>, size: u64, object_bytes_max: u64) -> (Result<Body, String>, Object) {
+    fn fetch(etag: Option<&str>, size: u64, object_bytes_max: u64) -> (Result<Body, String>, Arc<Object>) {
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let (location, name) = (Path::from(NAME), ObjectName::parse(NAME).unwrap());
         block_on(store.put(&location, "body".into())).unwrap();
@@ -138,7 +138,7 @@ mod tests {
         let report = Report::of_objects();
         let prefetch = Prefetch::new(&Options { object_bytes_max, ..Options::default() });
         let body = block_on(prefetch.fetch(&store, &object, None, &[&report])).unwrap();
-        let read = report.as_read(std::slice::from_ref(&object)).remove(0);
+        let read = report.as_read(&[Arc::new(object)]).remove(0);
         (body, read)
     }
 

@@ -22,7 +22,7 @@ pub use fold::{FoldFlows, FoldRules, InterfaceFacts, Job, Pass, WindowFold};
 pub use object::{Tally, is_other_log};
 pub use progress::Progress;
 pub use record::Refusal;
-pub use report::{Figures, Outcome, Place, Report};
+pub use report::{Figures, Outcome, Outcomes, Place, Report};
 pub use table::FlowsTable;
 
 use serde::{Deserialize, Serialize};

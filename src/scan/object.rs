@@ -127,6 +127,11 @@ impl Tally {
         ends.is_none_or(|(first, last)| last < window.start || window.end <= first)
     }
 
+    /// What is in the window.
+    pub fn counts(&self) -> Counts {
+        Counts { ok: self.ok, nodata: self.nodata, skipdata: self.skipdata }
+    }
+
     /// The same, with what is in one window.
     pub fn within(&self, counts: Counts) -> Tally {
         let Counts { ok, nodata, skipdata } = counts;

@@ -4,9 +4,9 @@ use super::fold::InterfaceFacts;
 use super::object::{Counts, Tally};
 use super::progress::Progress;
 use super::remembered::Remembered;
-use crate::source::{Listing, Object};
+use crate::source::{Checksum, Listing, Object};
 use object_store::{ObjectMeta, path::Path};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -15,20 +15,23 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It was read.
-    Read(Tally),
+    Read(Arc<Tally>),
     /// No record of it was taken, for this reason.
     SetAside(String),
 }
 
 impl Outcome {
-    /// The same, with what is in one window.
+    /// The same, with what is in one window. Objects that windows merely reach are many: they share their counts.
     pub(super) fn within(&self, counts: Counts) -> Outcome {
         match self {
-            Outcome::Read(tally) => Outcome::Read(tally.within(counts)),
-            Outcome::SetAside(reason) => Outcome::SetAside(reason.clone()),
+            Outcome::Read(tally) if tally.counts() != counts => Outcome::Read(Arc::new(tally.within(counts))),
+            same => same.clone(),
         }
     }
 }
+
+/// The outcomes of objects by the checksums of their keys.
+pub type Outcomes = HashMap<Checksum, Outcome>;
 
 /// Shared by the tasks of a scan and by whoever asked for it.
 #[derive(Debug, Default)]
@@ -90,7 +93,7 @@ pub struct Place {
 #[derive(Debug, Default)]
 struct Inner {
     figures: Figures,
-    objects: BTreeMap<Path, Outcome>,
+    outcomes: Outcomes,
     /// Tags and sizes as they were read of objects that were overwritten since they were listed.
     overwritten: BTreeMap<Path, (Option<String>, u64)>,
     remembered: Remembered,
@@ -124,19 +127,19 @@ impl Report {
     }
 
     /// What was in an object, if this very content of it was read not long ago.
-    pub(super) fn remembered(&self, object: &Object) -> Option<Tally> {
-        self.lock().remembered.get(object).cloned()
+    pub(super) fn remembered(&self, object: &Object) -> Option<Arc<Tally>> {
+        let inner = self.lock();
+        if inner.remembered.is_empty() { None } else { inner.remembered.get(&object.content()).cloned() }
     }
 
     /// Whether an object is known to hold nothing that an open window needs to tell of: no record of it, and no line that
     /// was refused.
     pub fn holds_nothing(&self, object: &Object, window: &Range<i64>) -> bool {
-        let inner = self.lock();
-        inner.remembered.get(object).is_some_and(|tally| tally.misses(window) && tally.refused_all() == 0)
+        self.remembered(object).is_some_and(|tally| tally.misses(window) && tally.refused_all() == 0)
     }
 
-    pub(super) fn remember(&self, object: &Object, tally: &Tally) {
-        self.lock().remembered.put(object, tally);
+    pub(super) fn remember(&self, object: &Object, tally: &Arc<Tally>) {
+        self.lock().remembered.put(object.content(), tally);
     }
 
     /// The figures so far.
@@ -144,17 +147,17 @@ impl Report {
         self.lock().figures.clone()
     }
 
-    /// Outcome of each object by location, in this order; empty unless the report keeps them.
-    pub fn objects(&self) -> BTreeMap<Path, Outcome> {
-        self.lock().objects.clone()
+    /// Outcome of each object; empty unless the report keeps them. They are kept no longer.
+    pub fn take_outcomes(&self) -> Outcomes {
+        std::mem::take(&mut self.lock().outcomes)
     }
 
     /// `objects` as they were read: with the tag and the size of what a store gave where it is no longer what was
     /// listed. Known only to a report that keeps the outcome of each object.
-    pub fn as_read(&self, objects: &[Object]) -> Vec<Object> {
+    pub fn as_read(&self, objects: &[Arc<Object>]) -> Vec<Arc<Object>> {
         let inner = self.lock();
-        let as_read = |object: &Object| match inner.overwritten.get(&object.location) {
-            Some((etag, size)) => Object { etag: etag.clone(), size: *size, ..object.clone() },
+        let as_read = |object: &Arc<Object>| match inner.overwritten.get(&object.location) {
+            Some((etag, size)) => Arc::new(Object { etag: etag.clone(), size: *size, ..Object::clone(object) }),
             None => object.clone(),
         };
         objects.iter().map(as_read).collect()
@@ -246,7 +249,7 @@ impl Report {
             }
         };
         if self.keep_objects {
-            inner.objects.insert(object.location.clone(), outcome);
+            inner.outcomes.insert(Checksum::of(object.location.as_ref()), outcome);
         }
         drop(inner);
         self.progress.done(object.size, records);

@@ -89,7 +89,7 @@ impl Shared {
             };
         }
         pool().push(inflater);
-        decoded.map_or_else(Outcome::SetAside, Outcome::Read)
+        decoded.map_or_else(Outcome::SetAside, |tally| Outcome::Read(Arc::new(tally)))
     }
 }
 

@@ -37,7 +37,7 @@ pub struct FlowsTable {
     listing: crate::source::Options,
     lateness: TimeDelta,
     report: Arc<Report>,
-    objects: Option<Vec<Object>>,
+    objects: Option<Vec<Arc<Object>>>,
     window: Option<Range<i64>>,
     fold: Option<FoldRules>,
     schema: SchemaRef,
@@ -66,7 +66,7 @@ impl FlowsTable {
     }
 
     /// Just these objects, whatever the filters.
-    pub fn with_objects(mut self, objects: Vec<Object>) -> Self {
+    pub fn with_objects(mut self, objects: Vec<Arc<Object>>) -> Self {
         self.objects = Some(objects);
         self
     }
@@ -83,7 +83,7 @@ impl FlowsTable {
         self
     }
 
-    async fn objects(&self, filters: &[Expr]) -> Result<(Vec<Object>, String)> {
+    async fn objects(&self, filters: &[Expr]) -> Result<(Vec<Arc<Object>>, String)> {
         if let Some(objects) = &self.objects {
             return Ok((objects.clone(), format!("objects={}", objects.len())));
         }
@@ -150,7 +150,7 @@ impl TableProvider for FlowsTable {
 }
 
 /// Deals objects to partitions, the largest first, each to the partition that has least.
-fn groups(mut objects: Vec<Object>, partitions: usize) -> Vec<FileGroup> {
+fn groups(mut objects: Vec<Arc<Object>>, partitions: usize) -> Vec<FileGroup> {
     objects.sort_by_key(|object| Reverse(object.size));
     let mut groups = vec![(0u64, Vec::new()); partitions.min(objects.len()).max(1)];
     for object in objects {
@@ -164,7 +164,9 @@ fn groups(mut objects: Vec<Object>, partitions: usize) -> Vec<FileGroup> {
             e_tag: object.etag.clone(),
             version: None,
         };
-        files.push(PartitionedFile::new_from_meta(meta).with_extension(object));
+        let mut file = PartitionedFile::new_from_meta(meta);
+        file.extensions.insert_arc(object);
+        files.push(file);
     }
     groups.into_iter().map(|(_, files)| FileGroup::new(files)).collect()
 }

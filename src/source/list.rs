@@ -13,6 +13,7 @@ use crate::error::{Context, Result};
 use futures::{StreamExt, TryStreamExt, stream::FuturesUnordered};
 use object_store::{ObjectMeta, path::Path};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Keys kept to show what else lies in a source.
 const OTHER_SAMPLES: usize = 5;
@@ -57,7 +58,7 @@ impl Source {
     ///
     /// # Errors
     /// As [`Source::list`].
-    pub async fn newest(&self, options: &Options) -> Result<(Option<Object>, u64)> {
+    pub async fn newest(&self, options: &Options) -> Result<(Option<Arc<Object>>, u64)> {
         let selection = &Selection::default().within(options);
         let walk = Walk { source: self, selection, in_key_order: options.in_key_order };
         let (mut waiting, mut requests) = (vec![self.root.clone()], 0);
@@ -184,7 +185,8 @@ impl Listing {
         };
         self.misfiled += u64::from(name.is_misfiled(key));
         if selection.wants(&name) {
-            self.objects.push(Object { location: meta.location, size: meta.size, etag: meta.e_tag, name });
+            let object = Object { location: meta.location, size: meta.size, etag: meta.e_tag, name };
+            self.objects.push(Arc::new(object));
         } else {
             self.pruned += 1;
         }
@@ -222,7 +224,6 @@ mod tests {
         PutMultipartOptions, PutOptions, PutPayload, PutResult, Result as StoreResult,
     };
     use proptest::prelude::*;
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
     const FILE: &str = "123456789012_vpcflowlogs_us-east-1_fl-1234abcd_20261120T1205Z_fe123456.log.gz";

@@ -1,11 +1,13 @@
 //! Which objects hold the flows of a time range. In: a store and a selection. Out: objects, by their keys alone.
 //! Knows nothing of what is in an object.
 
+mod content;
 mod day;
 mod key;
 mod list;
 pub mod notify;
 
+pub use content::{Checksum, Content};
 pub use key::{Format, Layout, ObjectName};
 
 use crate::clock::Timestamp;
@@ -109,7 +111,7 @@ impl Selection {
 #[derive(Clone, Debug, Default)]
 pub struct Listing {
     /// The objects wanted, by file time and then key.
-    pub objects: Vec<Object>,
+    pub objects: Vec<Arc<Object>>,
     /// Flow-log objects seen that the selection does not want. Folders that were never listed are not in it.
     pub pruned: u64,
     /// Keys that are no flow-log keys. Empty ones are left out: they are the markers of folders.

@@ -3,6 +3,7 @@
 use crate::source::Object;
 use async_trait::async_trait;
 use std::fmt;
+use std::sync::Arc;
 
 /// A channel of notifications. What it says may be late, repeated, out of order or lost: it only saves waiting for the
 /// next listing.
@@ -16,7 +17,7 @@ pub trait Arrivals: fmt::Debug + Send + Sync {
 #[derive(Debug)]
 pub struct Arrival {
     /// The objects that it names; none if it is about something else.
-    pub objects: Vec<Object>,
+    pub objects: Vec<Arc<Object>>,
     /// What to return it with.
     pub receipt: Box<dyn Receipt>,
 }

@@ -3,9 +3,12 @@
 
 use super::Options;
 use crate::clock::Timestamp;
+use crate::digest::{Cadences, LOOKBACK};
+use crate::source::Object;
 use crate::window::Window;
 use chrono::TimeDelta;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What a round lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +31,9 @@ pub(super) struct Place {
     horizon_due: Timestamp,
     list_due: Timestamp,
     pub(super) beyond_due: Timestamp,
+    /// How often flow logs deliver, by all that was stamped `known_from` or later.
+    cadences: Arc<Cadences>,
+    known_from: Timestamp,
     /// When windows that failed are tried again, and how often they have failed.
     failures: BTreeMap<Window, (Timestamp, i32)>,
     news: News,
@@ -46,7 +52,16 @@ impl Place {
     pub(super) fn new(now: Timestamp) -> Place {
         let due = Timestamp::MIN_UTC;
         let news = News { seen: None, is_told: false };
-        Place { open_from: now, horizon_due: due, list_due: due, beyond_due: due, failures: BTreeMap::new(), news }
+        Place {
+            open_from: now,
+            horizon_due: due,
+            list_due: due,
+            beyond_due: due,
+            cadences: Arc::default(),
+            known_from: Timestamp::MAX_UTC,
+            failures: BTreeMap::new(),
+            news,
+        }
     }
 
     /// What to list now, if anything: a follower that is told of objects lists seldom.
@@ -55,6 +70,24 @@ impl Place {
             true => Some(Look::Horizon),
             false => (!is_told || now >= self.list_due).then_some(Look::Recent),
         }
+    }
+
+    /// From where on to list for windows that objects reach from `reached` on: from earlier, unless it is known how often
+    /// flow logs delivered before.
+    pub(super) fn list_from(&self, reached: Timestamp) -> Timestamp {
+        let before = reached - LOOKBACK;
+        if self.known_from <= before { reached } else { before }
+    }
+
+    /// Takes note of all objects from `start` on, listed for windows that objects reach from `reached` on. Returns how
+    /// often flow logs deliver.
+    pub(super) fn listed(&mut self, start: Timestamp, reached: Timestamp, objects: &[Arc<Object>]) -> Arc<Cadences> {
+        let cadences = Arc::make_mut(&mut self.cadences);
+        objects.iter().for_each(|object| cadences.observe(&object.name));
+        let before = reached - LOOKBACK;
+        cadences.forget(before);
+        self.known_from = self.known_from.min(start).max(before);
+        self.cadences.clone()
     }
 
     /// A listing is done, and what came of it published; it began at `now`.
@@ -141,6 +174,19 @@ mod tests {
         place.list_next();
         assert_eq!(place.look(minute(9), true), Some(Look::Recent));
         assert_eq!(place.look(minute(15), true), Some(Look::Horizon));
+    }
+
+    #[test]
+    fn what_flow_logs_delivered_before_is_listed_once() {
+        let mut place = Place::new(minute(0));
+        assert_eq!(place.list_from(minute(100)), minute(40), "nothing is known");
+        place.listed(minute(40), minute(100), &[]);
+        assert_eq!(place.list_from(minute(100)), minute(100));
+        place.listed(minute(100), minute(100), &[]);
+        assert_eq!(place.list_from(minute(110)), minute(110));
+        assert_eq!(place.list_from(minute(90)), minute(30), "a window of before is open again");
+        place.listed(minute(110), minute(110), &[]);
+        assert_eq!(place.list_from(minute(100)), minute(40), "what no window needed is forgotten");
     }
 
     #[test]

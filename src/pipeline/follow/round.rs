@@ -89,16 +89,16 @@ impl Follower {
             Look::Horizon => (self.windows(horizon, now)?, Objects::Source),
             Look::Recent => {
                 let windows = self.windows(self.place.open_from.max(horizon), now)?;
-                let targets: Vec<Target> = windows.iter().copied().map(Target::new).collect();
-                let times = self.builder.file_times(&targets);
-                let start = times.first().map_or(now, |first| first.start).min(now - self.options.idle);
-                let stop = times.last().map_or(now, |last| last.end);
-                let listing = self.builder.list_times(start..stop, &self.report).await?;
-                let objects: Arc<[Arc<Object>]> = listing.objects.into_iter().map(Arc::new).collect();
-                for name in objects.iter().map(|object| &object.name) {
+                let reached = windows.first().map_or(now, |first| self.builder.reach(first).start);
+                let start = self.place.list_from(reached).min(now - self.options.idle);
+                let stop = windows.last().map_or(now, |last| self.builder.reach(last).end);
+                let mut listing = self.builder.list_times(start..stop, &self.report).await?;
+                for name in listing.objects.iter().map(|object| &object.name) {
                     watermark.observe(&name.flow_log_path(), name.file_time);
                 }
-                (windows, Objects::Listed(objects))
+                let cadences = self.place.listed(start, reached, &listing.objects);
+                listing.objects.retain(|object| object.name.file_time >= reached);
+                (windows, Objects::Listed(listing.objects.into(), cadences))
             }
         };
         let pass = self.pass(&windows, &objects, Some(&mut watermark), stop).await?;
@@ -145,8 +145,7 @@ impl Follower {
 
     /// Takes up the objects that it is told of, and acknowledges them.
     async fn take(&mut self, told: Vec<Arrival>, now: Timestamp, stop: &AtomicBool) -> Result<Round> {
-        let mut objects: Vec<Arc<Object>> =
-            told.iter().flat_map(|arrival| &arrival.objects).cloned().map(Arc::new).collect();
+        let mut objects: Vec<Arc<Object>> = told.iter().flat_map(|arrival| &arrival.objects).cloned().collect();
         objects.sort_by(|a, b| (a.name.file_time, &a.location).cmp(&(b.name.file_time, &b.location)));
         objects.dedup_by(|a, b| a.location == b.location);
         let times: BTreeSet<Timestamp> = objects.iter().map(|object| object.name.file_time).collect();
@@ -174,7 +173,7 @@ impl Follower {
         self.canary(self.report.figures().read > read, now);
         let is_told = self.hand_over().await;
         for Arrival { objects, receipt } in told {
-            let is_undone = |object: &Object| {
+            let is_undone = |object: &Arc<Object>| {
                 (!is_told && object.name.file_time < first)
                     || pass.undone.iter().any(|window| self.builder.reach(window).contains(&object.name.file_time))
             };

@@ -141,11 +141,10 @@ impl Job {
     /// Spares the reading for windows of which the object is known to hold nothing.
     fn spare(&mut self, shared: &Shared) {
         let Some(tally) = shared.report.remembered(&self.object) else { return };
-        let nothing = Outcome::Read(tally.within(Counts::default()));
         self.windows.retain(|window| {
             let holds = !tally.misses(&window.fold.rules.window);
             if !holds {
-                window.report.ended(&self.object, nothing.clone());
+                window.report.ended(&self.object, Outcome::Read(tally.clone()));
                 window.done();
             }
             holds
@@ -183,14 +182,15 @@ impl Job {
 
     /// Reports how the object ended, to each window with its own counts (none if nothing was read).
     fn ended(&self, shared: &Shared, outcome: Outcome, counts: &[Counts]) {
-        if let (Some(window), Outcome::Read(tally)) = (self.windows.first(), &outcome)
+        let nothing = outcome.within(Counts::default());
+        if let (Some(window), Outcome::Read(tally)) = (self.windows.first(), &nothing)
             && window.report.is_as_listed(&self.object)
         {
             shared.report.remember(&self.object, tally);
         }
         for (index, window) in self.windows.iter().enumerate() {
             let counts = counts.get(index).copied().unwrap_or_default();
-            window.report.ended(&self.object, outcome.within(counts));
+            window.report.ended(&self.object, nothing.within(counts));
         }
         shared.report.ended(&self.object, outcome);
     }

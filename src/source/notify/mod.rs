@@ -91,7 +91,7 @@ impl Options {
 #[derive(Debug)]
 pub struct Received {
     /// The flow-log objects of the source, at least one.
-    pub objects: Vec<Object>,
+    pub objects: Vec<Arc<Object>>,
     /// To be called once what they do is durable. Dropped, the message comes again.
     pub ack: Ack,
 }
@@ -241,10 +241,10 @@ impl Notifications {
         Ok(received)
     }
 
-    fn read(&self, message: &Message) -> Result<Vec<Object>, String> {
+    fn read(&self, message: &Message) -> Result<Vec<Arc<Object>>, String> {
         let notice = event::parse(&message.body)?;
         self.counts.other_events.fetch_add(notice.others, Relaxed);
-        let objects: Vec<Object> = notice.created.into_iter().filter_map(|created| self.wanted(created)).collect();
+        let objects: Vec<_> = notice.created.into_iter().filter_map(|created| self.wanted(created)).map(Arc::new).collect();
         self.counts.objects.fetch_add(objects.len() as u64, Relaxed);
         Ok(objects)
     }
