@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Follows objects that are written at a steady rate, and measures delay, memory and requests.
 
-    soak.py FLOWDIFF WORK [--minutes 30] [--rate 2000] [--records 20] [--width 10m] [--every 30s]
+    soak.py FLOWDIFF WORK [--before 120] [--minutes 30] [--rate 2000] [--records 20] [--width 10m] [--every 30s]
 
 FLOWDIFF is the binary; WORK a folder, emptied first. Writes RATE gzip objects a minute of RECORDS records each for ten
-flow logs into WORK/logs, stamped with the last five minutes' mark, while `flowdiff follow` runs on them. The delay of an
-object is the time from its creation to that of the first manifest whose object file has it. After the last object the
-follower gets a few rounds to finish. Needs pyarrow (PyPI); on Linux.
+flow logs into WORK/logs, stamped with the last five minutes' mark: first those of the minutes BEFORE, so that as many
+windows close as begin from the start on, and listings are as long as they will ever be; then, once `flowdiff follow` has
+taken these up, one after the other while it runs. The delay of an object is the time from its creation to that of the
+first manifest whose object file has it. After the last object the follower gets a few rounds to finish. Needs pyarrow
+(PyPI); on Linux.
 """
 import argparse
 import collections
@@ -20,6 +22,7 @@ import signal
 import statistics
 import subprocess
 import time
+import urllib.error
 import urllib.request
 
 import pyarrow.parquet
@@ -32,9 +35,9 @@ METRICS = "127.0.0.1:9191"
 PORTS = (443, 53, 5432, 22)
 
 
-def write(logs, number, records):
-    """One object; returns its key."""
-    now = datetime.datetime.now(datetime.timezone.utc)
+def write(logs, number, records, at):
+    """The object that would have come at the Unix time `at`."""
+    now = datetime.datetime.fromtimestamp(at, datetime.timezone.utc)
     mark = now.replace(minute=now.minute // 5 * 5, second=0, microsecond=0)
     end, flow_log, pick = int(now.timestamp()) - 1, number % FLOW_LOGS, random.randrange
     lines = [
@@ -48,7 +51,6 @@ def write(logs, number, records):
     part = logs.parent / "part"
     part.write_bytes(gzip.compress("\n".join([HEADER, *lines, ""]).encode(), 1))
     part.rename(logs / key)
-    return key
 
 
 def resident(pid):
@@ -58,17 +60,22 @@ def resident(pid):
 
 
 def metrics():
-    """The follower's own figures."""
-    with urllib.request.urlopen(f"http://{METRICS}/metrics", timeout=10) as answer:
-        lines = [line.split() for line in answer.read().decode().splitlines() if line.startswith("flowdiff_follow_")]
+    """The follower's own figures; none before it listens."""
+    try:
+        with urllib.request.urlopen(f"http://{METRICS}/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+    except urllib.error.URLError:
+        return {}
+    lines = [line.split() for line in text.splitlines() if line.startswith("flowdiff_follow_")]
     return {line[0].removeprefix("flowdiff_follow_"): float(line[1]) for line in lines if len(line) == 2}
 
 
 class Versions:
-    """The published versions, as they appear."""
+    """The published versions, as they appear, and the delays of the objects created after `began`."""
 
     def __init__(self, store, logs):
         self.store, self.logs, self.known, self.delays, self.newest = store, logs, set(), {}, {}
+        self.began, self.before = 0, set()
 
     def look(self):
         for manifest in self.store.glob("v1/digests/*/*/*/_*.json"):
@@ -79,8 +86,12 @@ class Versions:
             self.newest[manifest.parent] = max(self.newest.get(manifest.parent, ""), version)
             for file in manifest.parent.glob(f"{version}-*.objects.parquet"):
                 for key in pyarrow.parquet.read_table(file, columns=["object_key"]).column(0).to_pylist():
-                    if key not in self.delays:
-                        self.delays[key] = published - (self.logs / key).stat().st_mtime
+                    if key not in self.delays and key not in self.before:
+                        created = (self.logs / key).stat().st_mtime
+                        if created < self.began:
+                            self.before.add(key)
+                        else:
+                            self.delays[key] = published - created
 
     def records(self):
         """Flows in the newest versions of all windows."""
@@ -94,6 +105,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("flowdiff", type=pathlib.Path)
     parser.add_argument("work", type=pathlib.Path)
+    parser.add_argument("--before", type=float, default=120, help="minutes before the start that have objects, too")
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--rate", type=int, default=2000, help="objects a minute")
     parser.add_argument("--records", type=int, default=20, help="records of an object")
@@ -103,6 +115,9 @@ def main():
     shutil.rmtree(args.work, ignore_errors=True)
     logs, store = args.work / "logs", args.work / "store"
     logs.mkdir(parents=True)
+    number, start = int(args.before * args.rate), time.time() - args.before * 60
+    for index in range(number):
+        write(logs, index, args.records, start + index * 60 / args.rate)
     command = [args.flowdiff.resolve(), "--source", logs, "--store", store, "follow", "--width", args.width]
     command += ["--metrics", METRICS]
     with open(args.work / "follow.log", "wb") as log:
@@ -110,18 +125,20 @@ def main():
             command, stdout=log, stderr=log, env={"FLOWDIFF__FOLLOW__PUBLISH_EVERY": args.every}
         )
         try:
-            measure(args, follower, Versions(store, logs))
+            measure(args, follower, Versions(store, logs), number)
         finally:
             follower.send_signal(signal.SIGTERM)
             follower.wait(60)
 
 
-def measure(args, follower, versions):
-    memory, began, number = collections.defaultdict(list), time.time(), 0
-    looked = sampled = began
+def measure(args, follower, versions, before):
+    while (caught_up := metrics()).get("rounds_total", 0) < 1:
+        time.sleep(1)
+    memory, began, number = collections.defaultdict(list), time.time(), before
+    looked = sampled = versions.began = began
     while (now := time.time()) < began + args.minutes * 60:
-        while number < (now - began) * args.rate / 60:
-            write(versions.logs, number, args.records)
+        while number - before < (now - began) * args.rate / 60:
+            write(versions.logs, number, args.records, now)
             number += 1
         if now >= sampled + 1:
             sampled = now
@@ -132,11 +149,12 @@ def measure(args, follower, versions):
         time.sleep(0.005)
     written = number * args.records
     finish = time.time() + 300
-    while time.time() < finish and (len(versions.delays) < number or versions.records() < written):
+    while time.time() < finish and (len(versions.delays) < number - before or versions.records() < written):
         time.sleep(2)
         versions.look()
     figures, delays = metrics(), sorted(versions.delays.values())
-    print(f"{number} objects of {args.records} records written; in the newest versions: {versions.records()} records")
+    print(f"{number} objects of {args.records} records written, {before} of them before the start")
+    print(f"in the newest versions: {versions.records()} of {written} records")
     if delays:
         share = lambda part: delays[min(len(delays) - 1, int(len(delays) * part))]
         print(
@@ -150,6 +168,7 @@ def measure(args, follower, versions):
         )
     print(f"{len(versions.known)} versions of {len(versions.newest)} windows")
     for name, value in sorted(figures.items()):
+        value -= caught_up[name] if name.endswith("_total") else 0
         print(f"{name} {value:g}")
 
 
