@@ -179,7 +179,8 @@ mod tests {
             .collect();
         let mut cadences = Cadences::default();
         objects.iter().for_each(|object| cadences.observe(&object.name));
-        let silent = |cadences: &Cadences| cadences.silent(window.start() - LOOKBACK..window.stop() + LOOKBACK, &window, now);
+        let silent =
+            |cadences: &Cadences| cadences.silent(window.start() - LOOKBACK..window.stop() + LOOKBACK, &window, now);
         let expected = ["123456789012/us-east-1/fl-gone", "123456789012/us-east-1/fl-stopped"];
         assert_eq!(silent(&cadences), expected);
         cadences.forget(window.start() - LOOKBACK);

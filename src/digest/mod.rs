@@ -9,11 +9,13 @@ mod coverage;
 mod merge;
 mod range;
 mod raw;
+mod sighted;
 mod write;
 
 pub use coverage::{Cadences, LOOKBACK};
 pub use merge::{Known, Taken};
 pub use range::{Ended, Objects, Target};
+pub use sighted::Sighted;
 
 use crate::catalog::{Catalog, FORMAT_VERSION, Manifest, Origin, Rules, State};
 use crate::clock::{Clock, Timestamp};

@@ -96,7 +96,7 @@ impl Builder {
     ///
     /// # Errors
     /// What the source says.
-    pub async fn objects_of(
+    async fn objects_of(
         &self,
         objects: &Objects,
         times: Range<Timestamp>,
@@ -169,7 +169,10 @@ impl Builder {
             return Err(Error::new(ErrorKind::Conflict, message)
                 .with_hint(format!("flowdiff digest {window} --force builds it from the objects as they are now")));
         }
-        if hold && !force && scope.objects.iter().all(|object| report.holds_nothing(object, &window.seconds())) {
+        if hold
+            && !force
+            && scope.objects.iter().all(|object| report.holds_nothing(&object.content(), &window.seconds()))
+        {
             // An open window is not published anew for objects that hold nothing of it: they are taken when it closes.
             let none = || Error::not_found(format!("no object holds anything of window {window} yet"));
             return before.map(|manifest| Built { manifest, is_new: false }).ok_or_else(none);

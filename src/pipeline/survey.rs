@@ -1,9 +1,8 @@
 //! What there is of many windows that their digests have not taken, from listings and manifests alone: no object is read.
 
-use crate::digest::{Builder, Known, Objects, Taken, Target};
+use crate::digest::{Builder, Known, Objects, Sighted, Taken, Target};
 use crate::error::Result;
 use crate::scan::Report;
-use crate::source::Object;
 use std::collections::VecDeque;
 
 /// A window, and what there is of it.
@@ -23,7 +22,7 @@ pub(super) struct Found {
 /// Looks through `objects` for those that `targets`, given in order of time and without overlap, can take up. `meet` is
 /// called with every object in the order of file times, and with the windows that want to read it.
 ///
-/// Memory: a day of objects, and those that the digests of the windows around one instant have taken.
+/// Memory: what is said of a day of objects, and of those that the digests of the windows around one instant have taken.
 ///
 /// # Errors
 /// What the store and the source say.
@@ -32,12 +31,12 @@ pub(super) async fn survey(
     targets: Vec<Target>,
     objects: &Objects,
     report: &Report,
-    mut meet: impl FnMut(&Object, usize),
+    mut meet: impl FnMut(&Sighted, usize),
 ) -> Result<Vec<Found>> {
     let times = builder.file_times(&targets);
     let mut survey = Survey { builder, report, ahead: targets.into(), open: VecDeque::new(), found: Vec::new() };
     for times in times {
-        for object in builder.objects_of(objects, times, report).await?.0 {
+        for object in builder.sighted(objects, times, report).await? {
             let windows = survey.meet(&object).await?;
             meet(&object, windows);
         }
@@ -55,8 +54,8 @@ struct Survey<'a> {
 
 impl Survey<'_> {
     /// Takes note of the next object; returns how many windows want to read it.
-    async fn meet(&mut self, object: &Object) -> Result<usize> {
-        let (builder, time) = (self.builder, object.name.file_time);
+    async fn meet(&mut self, object: &Sighted) -> Result<usize> {
+        let (builder, time) = (self.builder, object.file_time);
         while let Some(target) = self.ahead.pop_front_if(|target| builder.reach(&target.window).start <= time) {
             self.begin(target).await?;
         }
@@ -65,17 +64,18 @@ impl Survey<'_> {
         {
             self.found.push(found);
         }
-        let (mut windows, content) = (0, object.content());
+        let mut windows = 0;
         for (found, taken) in &mut self.open {
-            if !builder.reach(&found.target.window).contains(&time) || taken.holds(&content) {
+            if !builder.reach(&found.target.window).contains(&time) || taken.holds(&object.content) {
                 continue;
             }
             windows += 1;
             found.unread += 1;
-            match taken.knows(&content) {
+            match taken.knows(&object.content) {
                 Known::No => {
                     found.unknown += 1;
-                    found.news += u64::from(!self.report.holds_nothing(object, &found.target.window.seconds()));
+                    found.news +=
+                        u64::from(!self.report.holds_nothing(&object.content, &found.target.window.seconds()));
                 }
                 Known::Same => {}
                 Known::Replaced => found.is_replaced = true,

@@ -25,11 +25,6 @@ impl Remembered {
         self.tallies.get(content)
     }
 
-    /// Whether nothing is.
-    pub(super) fn is_empty(&self) -> bool {
-        self.tallies.is_empty()
-    }
-
     /// Takes note of an object. One without a tag is not known again, so it is let go.
     pub(super) fn put(&mut self, content: Content, tally: &Arc<Tally>) {
         if self.max == 0 || content.tag.is_none() {

@@ -4,7 +4,7 @@ use super::fold::InterfaceFacts;
 use super::object::{Counts, Tally};
 use super::progress::Progress;
 use super::remembered::Remembered;
-use crate::source::{Checksum, Listing, Object};
+use crate::source::{Checksum, Content, Listing, Object};
 use object_store::{ObjectMeta, path::Path};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -127,15 +127,14 @@ impl Report {
     }
 
     /// What was in an object, if this very content of it was read not long ago.
-    pub(super) fn remembered(&self, object: &Object) -> Option<Arc<Tally>> {
-        let inner = self.lock();
-        if inner.remembered.is_empty() { None } else { inner.remembered.get(&object.content()).cloned() }
+    pub(super) fn remembered(&self, content: &Content) -> Option<Arc<Tally>> {
+        self.lock().remembered.get(content).cloned()
     }
 
     /// Whether an object is known to hold nothing that an open window needs to tell of: no record of it, and no line that
     /// was refused.
-    pub fn holds_nothing(&self, object: &Object, window: &Range<i64>) -> bool {
-        self.remembered(object).is_some_and(|tally| tally.misses(window) && tally.refused_all() == 0)
+    pub fn holds_nothing(&self, content: &Content, window: &Range<i64>) -> bool {
+        self.remembered(content).is_some_and(|tally| tally.misses(window) && tally.refused_all() == 0)
     }
 
     pub(super) fn remember(&self, object: &Object, tally: &Arc<Tally>) {
@@ -180,7 +179,7 @@ impl Report {
     /// Adds what a listing found.
     pub fn listed(&self, listing: &Listing) {
         let figures = &mut self.lock().figures;
-        figures.listed += listing.objects.len() as u64;
+        figures.listed += listing.wanted;
         figures.pruned += listing.pruned;
         figures.others += listing.others;
         figures.misfiled += listing.misfiled;

@@ -4,7 +4,7 @@
 //! Pages are what costs: a gap is only jumped where a page ends, so that no request is ever made that a listing of the
 //! whole folder would not make.
 
-use super::{ObjectName, Selection};
+use super::ObjectName;
 use crate::clock::Timestamp;
 use futures::{StreamExt, TryStreamExt};
 use object_store::{ObjectMeta, ObjectStore, Result as StoreResult, path::Path};
@@ -17,6 +17,11 @@ pub(super) const PAGE: usize = 1000;
 /// Comes after all that a name may hold.
 const LAST: char = '~';
 
+/// LIST requests that so many entries take.
+pub(super) fn requests(entries: u64) -> u64 {
+    entries.div_ceil(PAGE as u64).max(1)
+}
+
 /// The listing of one day.
 pub(super) struct Day<'a> {
     folder: &'a Path,
@@ -25,15 +30,27 @@ pub(super) struct Day<'a> {
     pub(super) requests: u64,
 }
 
+/// What a listing of a day has left.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    Nothing,
+    /// There are folders below the day, which are better listed one by one: all that comes `after` a key.
+    Folders {
+        after: Option<Path>,
+    },
+}
+
 impl<'a> Day<'a> {
-    pub(super) fn new(folder: &'a Path, selection: &'a Selection) -> Day<'a> {
-        Day { folder, times: selection.file_times.as_ref(), requests: 0 }
+    pub(super) fn new(folder: &'a Path, times: Option<&'a Range<Timestamp>>) -> Day<'a> {
+        Day { folder, times, requests: 0 }
     }
 
-    /// The entries of the folder, without some of those that the selection does not want. `None` if it fills pages with
-    /// folders below it: they are better listed one by one.
-    pub(super) async fn list(&mut self, store: &Arc<dyn ObjectStore>) -> StoreResult<Option<Vec<ObjectMeta>>> {
-        let mut all = Vec::new();
+    /// Hands the entries of the folder to `each`, without some of those of other times, page by page.
+    pub(super) async fn list_in_order(
+        &mut self,
+        store: &Arc<dyn ObjectStore>,
+        mut each: impl FnMut(ObjectMeta),
+    ) -> StoreResult<Rest> {
         let mut after: Option<Path> = None;
         loop {
             let metas = match &after {
@@ -45,14 +62,34 @@ impl<'a> Day<'a> {
             let is_last = page.len() < PAGE;
             let last = page.last().map(|meta| meta.location.clone());
             if !is_last && last.as_ref().is_some_and(|key| !self.is_direct(key)) {
-                return Ok(None);
+                return Ok(Rest::Folders { after });
             }
-            all.extend(page);
+            page.into_iter().for_each(&mut each);
             match last {
                 Some(last) if !is_last => after = Some(self.jump(&last).unwrap_or(last)),
-                _ => return Ok(Some(all)),
+                _ => return Ok(Rest::Nothing),
             }
         }
+    }
+
+    /// Hands all entries of the folder to `each`, as the store gives them, unless it begins with a folder.
+    pub(super) async fn list(
+        &mut self,
+        store: &Arc<dyn ObjectStore>,
+        mut each: impl FnMut(ObjectMeta),
+    ) -> StoreResult<Rest> {
+        let mut entries = 0;
+        let mut metas = store.list(Some(self.folder));
+        while let Some(meta) = metas.try_next().await? {
+            if entries == 0 && !self.is_direct(&meta.location) {
+                self.requests += 1;
+                return Ok(Rest::Folders { after: None });
+            }
+            entries += 1;
+            each(meta);
+        }
+        self.requests += requests(entries);
+        Ok(Rest::Nothing)
     }
 
     fn is_direct(&self, key: &Path) -> bool {
@@ -80,7 +117,7 @@ impl<'a> Day<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Options, Source};
+    use super::super::{Options, Selection, Source};
     use super::*;
     use futures::executor::block_on;
     use object_store::ObjectStoreExt;
@@ -122,12 +159,28 @@ mod tests {
         }
     }
 
+    /// Some hours of the day lie in folders, the others beside these; no page of the one ends where the other begins.
+    #[test]
+    fn a_day_of_objects_and_folders_is_listed_once() {
+        for (folder, file) in [(true, "1"), (true, "z"), (false, "1")] {
+            let source = source(|time| match time.format("%H").to_string() {
+                hour if (hour.as_str() < "12") == folder => format!("{DAY}/{file}{hour}"),
+                _ => DAY.to_owned(),
+            });
+            for hour in ["2026-11-20T11:00:00Z", "2026-11-20T12:00:00Z", "2026-11-20T23:00:00Z"] {
+                let (whole, jumped) = (list(&source, hour, false), list(&source, hour, true));
+                assert_eq!(whole.objects.len(), 3 * 180, "{hour} {folder} {file}");
+                assert_eq!(jumped.objects, whole.objects);
+            }
+        }
+    }
+
     #[test]
     fn folders_of_hours_are_listed_one_by_one() {
         let source = source(|time| format!("{DAY}/{}", time.format("%H")));
         let (whole, jumped) =
             (list(&source, "2026-11-20T12:00:00Z", false), list(&source, "2026-11-20T12:00:00Z", true));
         assert_eq!(jumped.objects, whole.objects);
-        assert_eq!(jumped.requests, whole.requests + 1);
+        assert_eq!(jumped.requests, whole.requests);
     }
 }

@@ -6,14 +6,14 @@
 //! in their order ([`super::day`]). Folders of other
 //! services in `AWSLogs` are not entered; folders that the grammar does not know are, wherever flow logs may lie.
 
-use super::day::{Day, PAGE};
+use super::day::{Day, Rest, requests};
 use super::key::{Folder, Place};
 use super::{Listing, Object, ObjectName, Options, Selection, Source};
 use crate::error::{Context, Result};
 use futures::{StreamExt, TryStreamExt, stream::FuturesUnordered};
 use object_store::{ObjectMeta, path::Path};
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Keys kept to show what else lies in a source.
 const OTHER_SAMPLES: usize = 5;
@@ -30,9 +30,27 @@ impl Source {
     /// # Errors
     /// What the store says; the message names the source and the folder.
     pub async fn list(&self, selection: &Selection, options: &Options) -> Result<Listing> {
+        let mut objects = Vec::new();
+        let listing = self.list_each(selection, options, |object| objects.push(Arc::new(object))).await?;
+        objects.sort_unstable_by(|a, b| {
+            (a.name.file_time, a.location.as_ref()).cmp(&(b.name.file_time, b.location.as_ref()))
+        });
+        Ok(Listing { objects, ..listing })
+    }
+
+    /// Hands the objects that [`Source::list`] lists to `each`, in no order; the listing that is returned is without them.
+    /// Memory: a page of what the store lists for each request under way.
+    ///
+    /// # Errors
+    /// As [`Source::list`].
+    pub async fn list_each(
+        &self,
+        selection: &Selection,
+        options: &Options,
+        each: impl FnMut(Object) + Send,
+    ) -> Result<Listing> {
         let selection = &selection.within(options);
-        let mut listing = Listing::default();
-        let walk = Walk { source: self, selection, in_key_order: options.in_key_order };
+        let walk = Walk::new(self, selection, options, each);
         let mut waiting = vec![self.root.clone()];
         waiting.retain(|root| !selection.is_empty() && walk.enters(root));
         let mut running = FuturesUnordered::new();
@@ -42,15 +60,11 @@ impl Source {
             {
                 running.push(walk.list_folder(folder));
             }
-            let Some(below) = running.next().await else { break };
-            let (folders, found) = below?;
-            waiting.extend(folders);
-            listing.absorb(found);
+            let Some(folders) = running.next().await else { break };
+            waiting.extend(folders?);
         }
-        listing.objects.sort_unstable_by(|a, b| {
-            (a.name.file_time, a.location.as_ref()).cmp(&(b.name.file_time, b.location.as_ref()))
-        });
-        Ok(listing)
+        drop(running);
+        Ok(walk.end())
     }
 
     /// One of the newest objects of the source, and the LIST requests that it took to find it: the last folder of each
@@ -58,16 +72,21 @@ impl Source {
     ///
     /// # Errors
     /// As [`Source::list`].
-    pub async fn newest(&self, options: &Options) -> Result<(Option<Arc<Object>>, u64)> {
+    pub async fn newest(&self, options: &Options) -> Result<(Option<Object>, u64)> {
         let selection = &Selection::default().within(options);
-        let walk = Walk { source: self, selection, in_key_order: options.in_key_order };
         let (mut waiting, mut requests) = (vec![self.root.clone()], 0);
         for _ in 0..SEARCHED_MAX {
             let Some(folder) = waiting.pop() else { break };
-            let (mut folders, found) = walk.list_level(&folder).await?;
-            requests += found.requests;
-            if let Some(object) = found.objects.into_iter().max_by_key(|object| object.name.file_time) {
-                return Ok((Some(object), requests));
+            let mut newest: Option<Object> = None;
+            let walk = Walk::new(self, selection, options, |object| {
+                if newest.as_ref().is_none_or(|newest| newest.name.file_time <= object.name.file_time) {
+                    newest = Some(object);
+                }
+            });
+            let mut folders = walk.list_level(&folder, None).await?;
+            requests += walk.end().requests;
+            if newest.is_some() {
+                return Ok((newest, requests));
             }
             folders.sort_unstable();
             waiting.extend(folders);
@@ -80,51 +99,80 @@ impl Source {
 const SEARCHED_MAX: usize = 64;
 
 /// Decides for each folder of a source whether to enter it, and how to list it.
-struct Walk<'a> {
+struct Walk<'a, E> {
     source: &'a Source,
     selection: &'a Selection,
     in_key_order: bool,
+    sieve: Mutex<Sieve<E>>,
 }
 
-impl Walk<'_> {
-    /// Lists one folder, or all that is below it where nothing there can be left out. Returns the folders to go on to.
-    async fn list_folder(&self, path: Path) -> Result<(Vec<Path>, Listing)> {
-        let Walk { source, selection, in_key_order } = self;
-        if self.wants_whole(&path) {
-            let mut found = Listing::default();
-            let mut entries = 0;
-            let mut metas = source.store.list(Some(&path));
-            while let Some(meta) = metas.try_next().await.context(|| self.doing(&path))? {
-                entries += 1;
-                found.take(meta, selection);
-            }
-            found.requests = requests(entries);
-            return Ok((Vec::new(), found));
-        }
-        if *in_key_order && self.read(&path).place == Place::Day {
-            let mut day = Day::new(&path, selection);
-            let metas = day.list(&source.store).await.context(|| self.doing(&path))?;
-            let mut found = Listing { requests: day.requests, ..Listing::default() };
-            if let Some(metas) = metas {
-                metas.into_iter().for_each(|meta| found.take(meta, selection));
-                return Ok((Vec::new(), found));
-            }
-            let (folders, mut level) = self.list_level(&path).await?;
-            level.requests += found.requests;
-            return Ok((folders, level));
-        }
-        self.list_level(&path).await
+/// Sorts the keys of a store into objects, pruned and others.
+struct Sieve<E> {
+    listing: Listing,
+    each: E,
+}
+
+impl<'a, E: FnMut(Object) + Send> Walk<'a, E> {
+    fn new(source: &'a Source, selection: &'a Selection, options: &Options, each: E) -> Self {
+        let sieve = Mutex::new(Sieve { listing: Listing::default(), each });
+        Walk { source, selection, in_key_order: options.in_key_order, sieve }
     }
 
-    /// Lists one level of folders.
-    async fn list_level(&self, path: &Path) -> Result<(Vec<Path>, Listing)> {
-        let mut found = Listing::default();
+    /// What was passed over, and what it took.
+    fn end(self) -> Listing {
+        self.sieve.into_inner().unwrap_or_else(PoisonError::into_inner).listing
+    }
+
+    /// Lists one folder, or all that is below it where nothing there can be left out. Returns the folders to go on to.
+    async fn list_folder(&self, path: Path) -> Result<Vec<Path>> {
+        if self.wants_whole(&path) {
+            let mut entries = 0;
+            let mut metas = self.source.store.list(Some(&path));
+            while let Some(meta) = metas.try_next().await.context(|| self.doing(&path))? {
+                entries += 1;
+                self.take(meta);
+            }
+            self.asked(requests(entries));
+            return Ok(Vec::new());
+        }
+        if self.read(&path).place != Place::Day {
+            return self.list_level(&path, None).await;
+        }
+        let mut day = Day::new(&path, self.selection.file_times.as_ref());
+        let store = &self.source.store;
+        let rest = match self.in_key_order {
+            true => day.list_in_order(store, |meta| self.take(meta)).await,
+            false => day.list(store, |meta| self.take(meta)).await,
+        };
+        self.asked(day.requests);
+        match rest.context(|| self.doing(&path))? {
+            Rest::Nothing => Ok(Vec::new()),
+            Rest::Folders { after } => self.list_level(&path, after.as_ref()).await,
+        }
+    }
+
+    /// Lists one level of folders, or what of it comes `after` a key.
+    async fn list_level(&self, path: &Path, after: Option<&Path>) -> Result<Vec<Path>> {
         let level = self.source.store.list_with_delimiter(Some(path)).await.context(|| self.doing(path))?;
-        found.requests = requests((level.objects.len() + level.common_prefixes.len()) as u64);
-        level.objects.into_iter().for_each(|meta| found.take(meta, self.selection));
+        self.asked(requests((level.objects.len() + level.common_prefixes.len()) as u64));
+        let is_rest = |key: &str| after.is_none_or(|after| key > after.as_ref());
+        level.objects.into_iter().filter(|meta| is_rest(meta.location.as_ref())).for_each(|meta| self.take(meta));
         let mut folders = level.common_prefixes;
-        folders.retain(|folder| self.enters(folder));
-        Ok((folders, found))
+        folders.retain(|folder| is_rest(&format!("{folder}/")) && self.enters(folder));
+        Ok(folders)
+    }
+
+    fn take(&self, meta: ObjectMeta) {
+        self.sieve().take(meta, self.selection);
+    }
+
+    /// Counts LIST requests.
+    fn asked(&self, requests: u64) {
+        self.sieve().listing.requests += requests;
+    }
+
+    fn sieve(&self) -> MutexGuard<'_, Sieve<E>> {
+        self.sieve.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn doing(&self, path: &Path) -> String {
@@ -167,47 +215,36 @@ impl Walk<'_> {
     }
 }
 
-/// LIST requests that so many entries take.
-fn requests(entries: u64) -> u64 {
-    entries.div_ceil(PAGE as u64).max(1)
-}
-
-impl Listing {
-    /// Sorts one key of the store into objects, pruned and others.
+impl<E: FnMut(Object)> Sieve<E> {
     fn take(&mut self, meta: ObjectMeta, selection: &Selection) {
+        let Sieve { listing, each } = self;
         let key = meta.location.as_ref();
         let Some(name) = ObjectName::parse(key) else {
             if meta.size > 0 {
-                self.others += 1;
-                self.sample_others([key.to_owned()]);
+                listing.others += 1;
+                listing.sample_other(key);
             }
             return;
         };
-        self.misfiled += u64::from(name.is_misfiled(key));
+        listing.misfiled += u64::from(name.is_misfiled(key));
         if selection.wants(&name) {
-            let object = Object { location: meta.location, size: meta.size, etag: meta.e_tag, name };
-            self.objects.push(Arc::new(object));
+            listing.wanted += 1;
+            each(Object { location: meta.location, size: meta.size, etag: meta.e_tag, name });
         } else {
-            self.pruned += 1;
+            listing.pruned += 1;
         }
     }
+}
 
-    /// Adds what was found elsewhere in the same source.
-    fn absorb(&mut self, other: Listing) {
-        let Listing { objects, pruned, others, other_samples, misfiled, requests } = other;
-        self.objects.extend(objects);
-        self.pruned += pruned;
-        self.others += others;
-        self.sample_others(other_samples);
-        self.misfiled += misfiled;
-        self.requests += requests;
-    }
-
+impl Listing {
     /// Keeps the first samples by key, so that they do not depend on the order of answers.
-    fn sample_others(&mut self, keys: impl IntoIterator<Item = String>) {
-        self.other_samples.extend(keys);
-        self.other_samples.sort_unstable();
-        self.other_samples.truncate(OTHER_SAMPLES);
+    fn sample_other(&mut self, key: &str) {
+        let samples = &mut self.other_samples;
+        let at = samples.partition_point(|sample| sample.as_str() < key);
+        if at < OTHER_SAMPLES {
+            samples.insert(at, key.to_owned());
+            samples.truncate(OTHER_SAMPLES);
+        }
     }
 }
 
@@ -381,7 +418,7 @@ mod tests {
             let listing = list(&source, &hour("2026-11-20T12:00:00Z"));
             assert_eq!(listing.objects.len(), 6);
             assert_eq!(listing.requests, counting.requests.load(Ordering::Relaxed));
-            assert!(listing.requests <= 40, "{layout:?}: {} requests", listing.requests);
+            assert!(listing.requests <= 45, "{layout:?}: {} requests", listing.requests);
         }
     }
 

@@ -112,6 +112,8 @@ impl Selection {
 pub struct Listing {
     /// The objects wanted, by file time and then key.
     pub objects: Vec<Arc<Object>>,
+    /// How many they are.
+    pub wanted: u64,
     /// Flow-log objects seen that the selection does not want. Folders that were never listed are not in it.
     pub pruned: u64,
     /// Keys that are no flow-log keys. Empty ones are left out: they are the markers of folders.

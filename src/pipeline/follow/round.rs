@@ -196,7 +196,7 @@ impl Follower {
         let candidates = self.targets(windows).await?;
         let found = survey(&self.builder, candidates, objects, &self.report, |object, _| {
             if let Some(watermark) = &mut watermark {
-                watermark.observe(&object.name.flow_log_path(), object.name.file_time);
+                watermark.observe(&object.flow_log, object.file_time);
             }
         });
         let found = found.await?;

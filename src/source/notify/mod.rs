@@ -244,7 +244,8 @@ impl Notifications {
     fn read(&self, message: &Message) -> Result<Vec<Arc<Object>>, String> {
         let notice = event::parse(&message.body)?;
         self.counts.other_events.fetch_add(notice.others, Relaxed);
-        let objects: Vec<_> = notice.created.into_iter().filter_map(|created| self.wanted(created)).map(Arc::new).collect();
+        let objects: Vec<_> =
+            notice.created.into_iter().filter_map(|created| self.wanted(created)).map(Arc::new).collect();
         self.counts.objects.fetch_add(objects.len() as u64, Relaxed);
         Ok(objects)
     }

@@ -180,7 +180,8 @@ impl Simulation {
         self.queue.retain(|(_, is_done)| !is_done.load(Ordering::SeqCst));
         let mut arrivals: Vec<Arrival> = Vec::new();
         for (object, is_done) in &self.queue {
-            let arrival = Arrival { objects: vec![Arc::new(object.clone())], receipt: Box::new(Handle(is_done.clone())) };
+            let arrival =
+                Arrival { objects: vec![Arc::new(object.clone())], receipt: Box::new(Handle(is_done.clone())) };
             let place = self.random.below(arrivals.len() as u64 + 1) as usize;
             arrivals.insert(place, arrival);
         }
