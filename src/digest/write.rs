@@ -4,7 +4,7 @@
 use crate::error::{Context, Error, Result};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::compute::BatchCoalescer;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::common::runtime::SpawnedTask;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
@@ -28,8 +28,11 @@ pub(super) struct Written {
     pub(super) checksum: String,
 }
 
-/// Writes `batches` as row groups of exactly `row_group_rows` rows (the last may have fewer), `threads` of them encoded
-/// at a time. Boundaries depend on the rows alone, so the bytes do too.
+/// Writes `batches` as row groups of exactly `row_group_rows` rows (the last may have fewer). Boundaries depend on the rows
+/// alone, so the bytes do too.
+///
+/// `threads` columns of a group are encoded at a time, of two groups where there are several threads. Memory: these groups,
+/// and the one that is being gathered.
 pub(super) async fn write(
     schema: SchemaRef,
     batches: BoxStream<'_, Result<RecordBatch>>,
@@ -56,14 +59,9 @@ pub(super) async fn write(
     let mut rows = 0;
     let groups = row_groups(schema, batches, row_group_rows).enumerate().map(|(index, group)| {
         let factory = factory.clone();
-        async move {
-            let group = group?;
-            // On the runtime's own threads: those for blocking calls may be many, and each would keep memory of its own.
-            let encoded = SpawnedTask::spawn(async move { encode(&factory, index, &group) });
-            encoded.join().await.map_err(|error| Error::internal(format!("an encoding thread ended: {error}")))?
-        }
+        async move { encode(&factory, index, group?, threads).await }
     });
-    let mut groups = Box::pin(groups.buffered(threads));
+    let mut groups = Box::pin(groups.buffered(threads.min(2)));
     while let Some((group_rows, chunks)) = groups.try_next().await? {
         rows += group_rows;
         let mut group = writer.next_row_group()?;
@@ -113,19 +111,30 @@ fn row_groups(
     .boxed()
 }
 
-fn encode(
+async fn encode(
     factory: &ArrowRowGroupWriterFactory,
     index: usize,
-    group: &RecordBatch,
+    group: RecordBatch,
+    threads: usize,
 ) -> Result<(u64, Vec<ArrowColumnChunk>)> {
-    let mut writers = factory.create_column_writers(index)?;
-    for ((writer, column), field) in writers.iter_mut().zip(group.columns()).zip(group.schema().fields()) {
-        for leaf in compute_leaves(field, column)? {
-            writer.write(&leaf)?;
+    let (schema, columns, rows) = group.into_parts();
+    let fields: Vec<FieldRef> = schema.fields().iter().cloned().collect();
+    let columns = factory.create_column_writers(index)?.into_iter().zip(columns).zip(fields);
+    let encoded = futures::stream::iter(columns).map(|((mut writer, column), field)| {
+        // On the runtime's own threads: those for blocking calls may be many, and each would keep memory of its own.
+        let encoded = SpawnedTask::spawn(async move {
+            for leaf in compute_leaves(&field, &column)? {
+                writer.write(&leaf)?;
+            }
+            writer.close()
+        });
+        async {
+            let encoded = encoded.join().await;
+            Ok::<_, Error>(encoded.map_err(|error| Error::internal(format!("an encoding thread ended: {error}")))??)
         }
-    }
-    let chunks = writers.into_iter().map(|writer| writer.close()).collect::<Result<_, _>>()?;
-    Ok((group.num_rows() as u64, chunks))
+    });
+    // Boxed, or the compiler does not see that it may go from thread to thread.
+    Ok((rows as u64, encoded.buffered(threads).boxed().try_collect().await?))
 }
 
 /// Writes to a file and sums what goes by.
