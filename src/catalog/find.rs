@@ -62,9 +62,15 @@ impl Catalog {
     /// # Errors
     /// As [`Catalog::list`].
     pub async fn list_within(&self, range: &Window) -> Result<Vec<Manifest>> {
-        let newest = self.newest(Some(range.start()..=range.stop())).await?;
-        let within = |window: &Window| range.start() <= window.start() && window.stop() <= range.stop();
-        self.manifests(newest.into_iter().filter(|(window, _)| within(window))).await
+        self.manifests(self.newest_within(range).await?).await
+    }
+
+    /// The published windows that lie wholly within `range`, by start, then stop; no manifest is read.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn windows_within(&self, range: &Window) -> Result<Vec<Window>> {
+        Ok(self.newest_within(range).await?.map(|(window, _)| window).collect())
     }
 
     /// One version of a window's digest; one that was read before is not read again.
@@ -166,6 +172,14 @@ impl Catalog {
         });
         keys.await?;
         Ok(newest)
+    }
+
+    /// The newest version of every window that lies wholly within `range`, from the keys alone.
+    async fn newest_within(&self, range: &Window) -> Result<impl Iterator<Item = (Window, u64)> + use<>> {
+        let range = *range;
+        let newest = self.newest(Some(range.start()..=range.stop())).await?;
+        let within = move |window: &Window| range.start() <= window.start() && window.stop() <= range.stop();
+        Ok(newest.into_iter().filter(move |(window, _)| within(window)))
     }
 
     /// Calls `meet` with every key of the windows that start on one of the days of `starts`.

@@ -11,7 +11,7 @@ use crate::digest::Builder;
 use crate::error::{Error, Result};
 use crate::pipeline::{self, Event, Options, Plan, Summary};
 use crate::scan::{Figures, Report};
-use crate::window::{Timestamp, Window, parse_duration, parse_time};
+use crate::window::{Timestamp, Window, join, parse_duration, parse_time, split};
 use chrono::{DurationRound, TimeDelta};
 use indicatif::{HumanBytes, HumanCount, HumanDuration};
 use serde_json::json;
@@ -19,6 +19,8 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+/// How many spans of windows without digests are named.
+const SPANS_TOLD: usize = 5;
 const FINISHING: &str = "finishing the windows under way; Ctrl-C again drops them";
 /// Stored bytes that one thread folds in a second: 149 MB of gzip took 6.5 CPU seconds (benches/README.md).
 const BYTES_PER_SECOND: u64 = 20_000_000;
@@ -26,7 +28,7 @@ const BYTES_PER_SECOND: u64 = 20_000_000;
 /// Runs `backfill`; returns the exit code.
 pub(super) async fn run(setup: &Setup, args: BackfillArgs) -> Result<u8> {
     let stop = stop_on_signals(FINISHING);
-    let range = range(setup, &args.from, &args.to)?;
+    let range = range(setup, &args.from, &args.to, &args.width)?;
     let options = Options { width: parse_duration(&args.width)?, force: args.force, only_late: args.only_late };
     let roll_up = args.roll_up.as_deref().map(parse_duration).transpose()?;
     let mut builder = setup.builder()?;
@@ -80,7 +82,7 @@ pub(super) async fn run(setup: &Setup, args: BackfillArgs) -> Result<u8> {
 /// Runs `compact`; returns the exit code.
 pub(super) async fn compact(setup: &Setup, from: &str, to: &str, width: &str) -> Result<u8> {
     let stop = stop_on_signals(FINISHING);
-    let range = range(setup, from, to)?;
+    let range = range(setup, from, to, width)?;
     let builder = setup.merger()?;
     setup.check_store(&builder.catalog).await?;
     let mut teller = Teller { json: setup.config().log.format == LogFormat::Json, meter: None };
@@ -96,13 +98,17 @@ async fn merge(
     teller: &mut Teller,
 ) -> Result<u8> {
     let summary = pipeline::roll_up(builder, range, width, stop, |event| teller.ended(&event, "rolled up")).await?;
+    let Summary { published, unchanged, empty, bare, failed, left } = &summary;
+    if !bare.is_empty() && !teller.json {
+        let spans = join(bare.iter().copied());
+        let told: Vec<String> = spans.iter().take(SPANS_TOLD).map(Window::to_string).collect();
+        let more = if spans.len() > SPANS_TOLD { ", ..." } else { "" };
+        setup.note(&format!("nothing to merge in {} windows: {}{more}", bare.len(), told.join(", ")));
+    }
     setup.print(&format!(
-        "rolled up {}, unchanged {}, incomplete {}, failed {}, left {}\n",
-        summary.published,
-        summary.unchanged,
-        summary.empty,
-        summary.failed.len(),
-        summary.left
+        "rolled up {published}, unchanged {unchanged}, without digests {}, incomplete {empty}, failed {}, left {left}\n",
+        bare.len(),
+        failed.len(),
     ))?;
     teller.summary(&summary, "roll-up");
     Ok(exit_code(&summary))
@@ -113,15 +119,20 @@ fn exit_code(summary: &Summary) -> u8 {
     summary.failed.first().map_or(0, |(_, error)| error.kind().exit_code())
 }
 
-/// The range of a command, cut to whole minutes.
-fn range(setup: &Setup, from: &str, to: &str) -> Result<Window> {
+/// The range of a command, cut to whole minutes. It holds at least one window of `width`.
+fn range(setup: &Setup, from: &str, to: &str, width: &str) -> Result<Window> {
     let now = setup.clock.now();
     let minute = |text: &str| -> Result<Timestamp> {
         let time = parse_time(text, now)?;
         time.duration_trunc(TimeDelta::minutes(1))
             .map_err(|error| Error::invalid(format!("{text:?} is out of range")).with_source(error))
     };
-    Window::new(minute(from)?, minute(to)?)
+    let range = Window::new(minute(from)?, minute(to)?)?;
+    if split(&range, parse_duration(width)?)?.len() == 0 {
+        return Err(Error::invalid(format!("no whole window of {width} lies in {range}"))
+            .with_hint("windows begin at multiples of their width: take a longer range, or a narrower --width"));
+    }
+    Ok(range)
 }
 
 /// The plan in words.
@@ -156,7 +167,7 @@ fn describe(setup: &Setup, range: &Window, width: &str, plan: &Plan, threads: us
 
 /// The closing report of a backfill.
 fn closing(summary: &Summary, figures: &Figures, elapsed: Duration) -> String {
-    let Summary { published, unchanged, empty, failed, left } = summary;
+    let Summary { published, unchanged, empty, failed, left, .. } = summary;
     let seconds = elapsed.as_secs_f64();
     let mut text = format!(
         "published {published}, unchanged {unchanged}, without objects {empty}, failed {}, left {left}\n\
@@ -233,10 +244,10 @@ impl Teller {
 
     fn summary(&self, summary: &Summary, of: &str) {
         if self.json {
-            let Summary { published, unchanged, empty, failed, left } = summary;
+            let Summary { published, unchanged, empty, bare, failed, left } = summary;
             self.tell("", || {
                 json!({"event": "end", "of": of, "published": published, "unchanged": unchanged, "without": empty,
-                       "failed": failed.len(), "left": left})
+                       "nothing_to_merge": bare.len(), "failed": failed.len(), "left": left})
             });
         }
     }

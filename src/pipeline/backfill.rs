@@ -6,6 +6,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::scan::Report;
 use crate::window::{Window, split};
 use chrono::TimeDelta;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc;
@@ -35,6 +36,8 @@ pub struct Summary {
     pub unchanged: usize,
     /// Windows of which the source had no object, or that cannot be rolled up yet.
     pub empty: usize,
+    /// Windows of a roll-up that hold no narrower digest, in order: there is nothing to merge.
+    pub bare: Vec<Window>,
     /// Windows that failed, and why.
     pub failed: Vec<(Window, Error)>,
     /// Windows that were not begun, because the run was told to stop or too many failed.
@@ -90,7 +93,7 @@ pub async fn backfill(
 }
 
 /// Makes the digests of `width` in `range` from narrower ones, reading no object. Windows that final digests do not
-/// cover whole are left for later.
+/// cover whole are left for later, those without any are not looked into: one listing tells which they are.
 ///
 /// # Errors
 /// `Invalid` if the width does not fit into days.
@@ -102,13 +105,28 @@ pub async fn roll_up(
     mut tell: impl FnMut(Event<'_>),
 ) -> Result<Summary> {
     let windows = split(range, width)?;
+    let published: BTreeSet<Window> = builder.catalog.windows_within(range).await?.into_iter().collect();
     let mut summary = Summary::default();
-    let count = windows.len();
-    for window in windows.take_while(|_| !stop.load(Ordering::Relaxed)) {
+    let mut targets = Vec::new();
+    for window in windows {
+        let mut near = published.range(window.previous()..).take_while(|other| other.start() < window.stop());
+        if near.any(|other| other.width() < width && window.start() <= other.start() && other.stop() <= window.stop()) {
+            targets.push(window);
+        } else if published.contains(&window) {
+            summary.unchanged += 1;
+        } else {
+            summary.bare.push(window);
+        }
+    }
+    summary.left = targets.len();
+    for window in targets {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
         let result = builder.roll_up(&window).await;
-        tell(Event { window, result: &result, left: count - summary.ended() - 1 });
+        summary.left -= 1;
+        tell(Event { window, result: &result, left: summary.left });
         summary.add(window, result);
     }
-    summary.left = count - summary.ended();
     Ok(summary)
 }

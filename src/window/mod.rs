@@ -5,7 +5,7 @@ mod tile;
 mod watermark;
 
 pub use parse::{parse_duration, parse_time};
-pub use tile::{Prefer, Tiling, split, tile};
+pub use tile::{Prefer, Tiling, join, split, tile};
 pub use watermark::Watermark;
 
 pub use crate::clock::Timestamp;

@@ -152,6 +152,18 @@ pub fn split(
     Ok((0..count).map(move |index| Window { start: boundary(index), stop: boundary(index + 1) }))
 }
 
+/// Joins windows that meet: the spans that `windows`, in order and without overlap, make.
+pub fn join(windows: impl IntoIterator<Item = Window>) -> Vec<Window> {
+    let mut spans: Vec<Window> = Vec::new();
+    for window in windows {
+        match spans.last_mut() {
+            Some(last) if last.stop == window.start => last.stop = window.stop,
+            _ => spans.push(window),
+        }
+    }
+    spans
+}
+
 /// Writes `90s`, `90m` or `36h`: the largest unit that divides.
 fn format_width(width: TimeDelta) -> String {
     let seconds = width.num_seconds();
@@ -235,6 +247,12 @@ mod tests {
         let mut years = split(&hours(0, 3 * 365 * 24), TimeDelta::minutes(1)).unwrap();
         assert_eq!(years.len(), 3 * 365 * 24 * 60);
         assert_eq!(years.next_back(), Some(minutes(3 * 365 * 24 * 60 - 1, 3 * 365 * 24 * 60)));
+    }
+
+    #[test]
+    fn windows_that_meet_are_one_span() {
+        assert_eq!(join([hours(0, 1), hours(1, 2), hours(3, 4), hours(4, 5)]), [hours(0, 2), hours(3, 5)]);
+        assert_eq!(join([]), []);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use flowdiff::digest::Builder;
 use flowdiff::pipeline::{Event, Expiry, Options, Policy, Summary, backfill, expired, plan, remove, roll_up};
 use flowdiff::scan::Report;
 use flowdiff::session::Session;
-use flowdiff::window::{Window, split};
+use flowdiff::window::{Window, join, split};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -152,6 +152,26 @@ async fn a_day_rolled_up_from_hours_is_the_day_built_from_objects() {
     builder.build(&late.window, true, &Report::of_objects()).await.unwrap();
     let summary = roll_up(&builder, &window(day), width, &stop, |_| {}).await.unwrap();
     assert_eq!((summary.published, summary.unchanged), (0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_roll_up_looks_only_into_windows_that_hold_narrower_digests() {
+    let folder = tempfile::tempdir().unwrap();
+    write_logs(&folder.path().join("logs"), "2024-11-19T23:40Z/2024-11-21T01:00Z", 2);
+    let builder = builder_of(folder.path(), "young");
+    run(&builder, "2024-11-20T00:00Z/2024-11-21T00:00Z", &HOUR).await;
+    // A day that was digested as such has nothing to merge either, but it is there.
+    builder.build(&window("2024-11-19"), true, &Report::of_objects()).await.unwrap();
+    let (stop, mut told) = (AtomicBool::new(false), Vec::new());
+    let month = window("2024-11-01T12:00Z/2024-12-01T12:00Z");
+    let tell = |event: Event<'_>| told.push((event.window, event.left));
+    let summary = roll_up(&builder, &month, TimeDelta::days(1), &stop, tell).await.unwrap();
+    assert_eq!(told, [(window("2024-11-20"), 0)]);
+    assert_eq!((summary.published, summary.unchanged, summary.empty, summary.left), (1, 1, 0, 0));
+    assert_eq!(
+        join(summary.bare),
+        [window("2024-11-02T00:00Z/2024-11-19T00:00Z"), window("2024-11-21T00:00Z/2024-12-01T00:00Z")]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
