@@ -198,6 +198,9 @@ pub enum Command {
     Graph {
         /// The window.
         window: String,
+        /// What edges are folded to before they are drawn.
+        #[arg(long, default_value = "edge")]
+        by: Grain,
         /// Refuse a window that is not published.
         #[arg(long)]
         no_build: bool,

@@ -22,6 +22,7 @@ mod token;
 pub use args::Args;
 pub use failure::{is_broken_pipe, print_error};
 
+use crate::diff::Grain;
 use crate::error::{Context, Error, Result};
 use crate::output::{End, Format, write_rows};
 use crate::pipeline::Policy;
@@ -153,11 +154,11 @@ async fn dispatch(setup: &Setup, command: Command) -> Result<u8> {
         }
         Command::Edges { window, no_build } => {
             let manifest = setup.digest(&setup.window(&window)?, no_build).await?;
-            setup.write(setup.edges(&manifest).await?, Format::Ndjson).await?;
+            setup.write(setup.edges(&manifest, Grain::Edge).await?, Format::Ndjson).await?;
         }
-        Command::Graph { window, no_build } => {
+        Command::Graph { window, by, no_build } => {
             let manifest = setup.digest(&setup.window(&window)?, no_build).await?;
-            setup.write(setup.edges(&manifest).await?, Format::Dot).await?;
+            setup.write(setup.edges(&manifest, by).await?, Format::Dot).await?;
         }
         Command::Diff(diff) => return diff_command(setup, diff).await,
         Command::Explain(explain) => explain::run(setup, explain).await?,

@@ -6,7 +6,7 @@ use crate::aws::Usage;
 use crate::catalog::{self, Catalog, FileKind, Manifest};
 use crate::clock::Clock;
 use crate::config::{Config, Flag, Loaded};
-use crate::diff::printable;
+use crate::diff::{Grain, edges_by, printable};
 use crate::digest::Builder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::output::{Format, OutputFile, OutputOptions};
@@ -317,11 +317,9 @@ impl Setup {
         self.output.is_none() && std::io::stdout().is_terminal()
     }
 
-    /// The edges of a published digest.
-    pub(super) async fn edges(&self, manifest: &Manifest) -> Result<SendableRecordBatchStream> {
-        let session = self.session()?;
-        let frame = catalog::read_edges(session.context(), &self.catalog(false)?, manifest)?;
-        Ok(frame.execute_stream().await?)
+    /// The edges of a published digest at a grain.
+    pub(super) async fn edges(&self, manifest: &Manifest, by: Grain) -> Result<SendableRecordBatchStream> {
+        edges_by(&self.session()?, &self.catalog(false)?, manifest, by, self.clock.now()).await
     }
 
     /// Says what a scan passed over and what it cost.

@@ -4,19 +4,21 @@
 
 mod edge_file;
 mod evidence;
+mod fold;
 mod keys;
 mod merge;
 mod ranges;
 mod render;
 mod rows;
 
+pub use fold::edges_by;
 pub use render::{GraphFormat, RenderOptions, Rendered, printable, render};
 
 use crate::catalog::{Catalog, FileKind, Manifest, read_file};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::flow::EDGE_KEY;
-use crate::session::{Params, Session, queries};
+use crate::session::Session;
 use clap::ValueEnum;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::prelude::DataFrame;
@@ -28,7 +30,7 @@ use rows::Plan;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// What edges are folded to before they are compared.
+/// What edges are folded to before they are compared or drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Grain {
@@ -155,11 +157,10 @@ impl Comparison<'_> {
 
     /// The edges of a digest at a grain, each with whether an interface of `seen` reported it.
     async fn folded(&self, name: &'static str, manifest: &Manifest, seen: &Interfaces, by: Grain) -> Result<Side> {
-        let session = self.session.without_tables(Vec::new())?;
-        session.register_table("edges", self.file(manifest, FileKind::Edges)?.into_view())?;
-        session.register_table("seen", Arc::new(seen.to_table()?))?;
-        let query = queries::load(by.query(), None)?;
-        let rows = async { Ok(session.plan_query(&query, &Params::new(), self.now).await?.execute_stream().await?) };
+        let rows = async {
+            let rows = fold::fold(self.session, self.catalog, manifest, seen, by, self.now).await?;
+            Ok(rows.execute_stream().await?)
+        };
         let rows = rows.await.map_err(|error: Error| error.context(format!("fold digest {name}")))?;
         Ok(Side::new(name, rows.map_err(Error::from).boxed()))
     }

@@ -56,8 +56,7 @@ pub(super) async fn show(
     let before = if query.before == "previous" { after.previous() } else { service.window(&query.before)? };
     let mut options = service.diff.clone();
     if let Some(by) = &query.by {
-        options.by = Grain::from_str(by, false)
-            .map_err(|_| crate::Error::invalid(format!("by={by:?}: not edge, link, host or interface")))?;
+        options.by = grain(by)?;
     }
     options.min_bytes = query.min_bytes.unwrap_or(options.min_bytes);
     options.ratio = query.ratio.unwrap_or(options.ratio);
@@ -83,4 +82,10 @@ pub(super) async fn show(
         }
         _ => service.answer(rows, format, page, &validator, turn).await,
     }
+}
+
+/// A grain as a client wrote it.
+pub(super) fn grain(by: &str) -> crate::Result<Grain> {
+    Grain::from_str(by, false)
+        .map_err(|_| crate::Error::invalid(format!("by={by:?}: not edge, link, host or interface")))
 }

@@ -1,12 +1,13 @@
 //! `GET /v1/edges` and `GET /v1/graphs`: the edges of one window, as rows and as a graph.
 
 use super::answer::Query;
+use super::diffs::grain;
 use super::etag::Validator;
 use super::front::Identity;
 use super::negotiate::negotiate;
 use super::problem::Problem;
 use super::{EDGES, GRAPHS, Service};
-use crate::catalog::read_edges;
+use crate::diff::{Grain, edges_by};
 use crate::output::Format;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -36,6 +37,8 @@ pub struct EdgesQuery {
 pub struct GraphQuery {
     /// The window.
     window: String,
+    /// What edges are folded to: edge, link, host or interface; default: edge.
+    by: Option<String>,
     /// dot, graphml, mermaid or cytoscape; before `Accept`.
     format: Option<String>,
 }
@@ -54,7 +57,7 @@ pub(super) async fn list(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let format = negotiate(query.format.as_deref(), &headers, &EDGES)?;
-    service.edges(&query, format, &headers, who.as_ref()).await
+    service.edges(&query, Grain::Edge, format, &headers, who.as_ref()).await
 }
 
 /// The edges of a window as a graph.
@@ -71,14 +74,16 @@ pub(super) async fn graph(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let format = negotiate(query.format.as_deref(), &headers, &GRAPHS)?;
+    let by = query.by.as_deref().map(grain).transpose()?.unwrap_or_default();
     let query = EdgesQuery { window: query.window, format: query.format, limit: None, cursor: None };
-    service.edges(&query, format, &headers, who.as_ref()).await
+    service.edges(&query, by, format, &headers, who.as_ref()).await
 }
 
 impl Service {
     async fn edges(
         &self,
         query: &EdgesQuery,
+        by: Grain,
         format: Format,
         headers: &HeaderMap,
         who: Option<&Identity>,
@@ -88,14 +93,14 @@ impl Service {
             Ok(manifests) => manifests,
             Err(answer) => return Ok(answer),
         };
-        let validator = Validator::new(["edges", &format.name()], &manifests.iter().collect::<Vec<_>>());
+        let validator =
+            Validator::new(["edges", &format!("{by:?}"), &format.name()], &manifests.iter().collect::<Vec<_>>());
         let page = self.page(query.limit, query.cursor.as_deref(), format, &validator)?;
         if let Some(response) = self.not_modified(headers, &validator) {
             return Ok(response.into_response());
         }
         let turn = self.read_turn().await?;
-        let frame = read_edges(self.session.context(), &self.catalog, &manifests[0])?;
-        let rows = frame.execute_stream().await.map_err(crate::Error::from)?;
+        let rows = edges_by(&self.session, &self.catalog, &manifests[0], by, self.clock.now()).await?;
         self.answer(rows, format, page, &validator, turn).await
     }
 }

@@ -348,6 +348,21 @@ fn a_diff_at_every_grain_and_its_exit_code() {
 }
 
 #[test]
+fn a_graph_at_every_grain() {
+    let commands = [
+        &["graph", BEFORE, "--by", "edge"][..],
+        &["graph", BEFORE, "--by", "link"],
+        &["graph", BEFORE, "--by", "host"],
+        &["graph", BEFORE, "--by", "interface"],
+        &["graph", BEFORE, "--by", "host", "--format", "mermaid"],
+        &["graph", BEFORE, "--by", "interface", "--format", "csv"],
+        &["graph", BEFORE, "--by", "subnet"],
+    ];
+    let commands = commands.map(|args| [args, &PLACES].concat());
+    check("graph_grains", &screen(sample(), &commands.each_ref().map(Vec::as_slice)));
+}
+
+#[test]
 fn what_reads_a_store() {
     let commands = [
         &["windows", "--format", "table"][..],

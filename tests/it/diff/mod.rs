@@ -12,7 +12,7 @@ use datafusion::arrow::util::display::array_value_to_string;
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
 use flowdiff::catalog::{Catalog, FileKind, Manifest, State, read_file};
-use flowdiff::diff::{Grain, Options, diff};
+use flowdiff::diff::{Grain, Options, diff, edges_by};
 use flowdiff::session::{self, Params, Session, queries};
 use flowdiff::{ErrorKind, Timestamp, flow};
 use futures::TryStreamExt;
@@ -199,6 +199,18 @@ fn merge_sightings(row: &mut Measures, other: &Measures) {
     };
 }
 
+/// The key and the measures of a row as text.
+fn folded_cells(key: &[Value], measures: &Measures) -> Vec<String> {
+    let mut cells: Vec<String> = Vec::new();
+    cells.extend(key.iter().map(|value| match value {
+        Value::Text(text) => (*text).to_owned(),
+        Value::Number(number) => number.to_string(),
+    }));
+    cells.extend(measures.counters.iter().chain(&measures.seen).map(i64::to_string));
+    cells.push(measures.tcp_flags.map_or(String::new(), |flags| flags.to_string()));
+    cells
+}
+
 /// The diff as text, by the table of definitions.
 fn reference(before: &Digest, after: &Digest, options: &Options) -> Vec<String> {
     let old = fold(before, options.by, &after.whole());
@@ -219,12 +231,7 @@ fn reference(before: &Digest, after: &Digest, options: &Options) -> Vec<String> 
             (None, None) => unreachable!(),
         };
         let mut cells = vec![change.to_owned(), evidence.to_owned()];
-        cells.extend(key.iter().map(|value| match value {
-            Value::Text(text) => (*text).to_owned(),
-            Value::Number(number) => number.to_string(),
-        }));
-        cells.extend(measures.counters.iter().chain(&measures.seen).map(i64::to_string));
-        cells.push(measures.tcp_flags.map_or(String::new(), |flags| flags.to_string()));
+        cells.extend(folded_cells(key, measures));
         let before = |counter: usize| old.get(key).map_or(String::new(), |row| row.0.counters[counter].to_string());
         cells.extend((0..3).map(before));
         Some(cells.join(" "))
@@ -420,6 +427,20 @@ proptest! {
                 for &threads in threads {
                     assert_eq!(pair.diff(&options, threads).await, expected, "{by:?}, {threads} threads");
                 }
+            }
+        });
+    }
+
+    #[test]
+    fn the_edges_of_a_digest_at_every_grain_equal_the_reference(digest in digest(), row_group_rows in 1usize..9) {
+        block_on(async {
+            let catalog = Catalog::new(Arc::new(InMemory::new()), object_store::path::Path::default(), "memory");
+            let manifest = published(&catalog, "2026-11-20T12:00Z/PT1H", &digest, row_group_rows).await;
+            for by in GRAINS {
+                let rows = edges_by(&session(2), &catalog, &manifest, by, now()).await.unwrap();
+                let expected = fold(&digest, by, &BTreeSet::new());
+                let expected: Vec<_> = expected.iter().map(|(key, row)| folded_cells(key, &row.0).join(" ")).collect();
+                assert_eq!(text(&rows.try_collect::<Vec<_>>().await.unwrap(), &[]), expected, "{by:?}");
             }
         });
     }
