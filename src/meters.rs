@@ -88,6 +88,10 @@ metrics! {
         "Requests to S3, retries included: list, get, put, delete";
     STORE_BYTES_READ = "flowdiff_store_read_bytes_total", Counter, Some(Unit::Bytes), [], &[],
         "Bytes of S3's answers to GET";
+    SUPERSEDED_REMOVED = "flowdiff_superseded_versions_removed_total", Counter, None, [], &[],
+        "Superseded versions that this process removed";
+    JOURNALS_REMOVED = "flowdiff_journals_removed_total", Counter, None, ["journal"], &[],
+        "Journals that this process removed because their time is over: closings (of windows), messages, notices, jobs";
     FOLLOW_ROUNDS = "flowdiff_follow_rounds_total", Counter, None, [], &[], "Rounds of a follower";
     FOLLOW_OBJECTS = "flowdiff_follow_objects_total", Counter, None, [], &[], "Objects that a follower read";
     FOLLOW_RECORDS = "flowdiff_follow_records_total", Counter, None, [], &[], "Records in them";
@@ -247,6 +251,16 @@ pub fn jobs_queued(jobs: usize) {
 pub fn digest_built(state: &'static str, seconds: f64) {
     counter!(DIGESTS_BUILT, "state" => state).increment(1);
     histogram!(DIGEST_SECONDS).record(seconds);
+}
+
+/// Counts versions that were removed because newer ones had long taken their place.
+pub fn superseded_removed(versions: usize) {
+    counter!(SUPERSEDED_REMOVED).increment(versions as u64);
+}
+
+/// Counts what was written down of one thing and is removed as a whole: `journal` closings, messages, notices or jobs.
+pub fn journal_removed(journal: &str) {
+    counter!(JOURNALS_REMOVED, "journal" => journal.to_owned()).increment(1);
 }
 
 /// What was read of flow logs for one window.

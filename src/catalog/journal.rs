@@ -11,6 +11,7 @@
 use super::layout::{self, parse_version};
 use super::{Catalog, FORMAT_VERSION};
 use crate::error::{Context, Error, ErrorKind, Result};
+use crate::meters;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode};
@@ -152,8 +153,12 @@ impl Journal {
     /// # Errors
     /// What the store says; called again it goes on.
     pub async fn remove(&self, id: &str, through: u64) -> Result<()> {
-        for number in self.numbers(id).await?.into_iter().filter(|number| *number <= through) {
-            self.delete(id, number).await?;
+        let numbers = self.numbers(id).await?;
+        for number in numbers.iter().filter(|number| **number <= through) {
+            self.delete(id, *number).await?;
+        }
+        if numbers.last().is_some_and(|newest| *newest <= through) {
+            meters::journal_removed(self.folder.filename().unwrap_or_default());
         }
         Ok(())
     }

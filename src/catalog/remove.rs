@@ -8,6 +8,7 @@ use super::layout::{self, Entry};
 use super::{Catalog, find};
 use crate::clock::Timestamp;
 use crate::error::{Context, Error, Result};
+use crate::meters;
 use crate::window::Window;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStoreExt;
@@ -86,6 +87,7 @@ impl Catalog {
         let removed: Vec<u64> = manifests.keys().copied().filter(|version| versions.contains(version)).collect();
         let keys: Vec<Path> = removed.iter().filter_map(|version| manifests.remove(version)).collect();
         self.delete_all(keys, window).await?;
+        meters::superseded_removed(removed.len());
         let mut litter = BTreeSet::from_iter(removed);
         let with_files: BTreeSet<u64> = files.iter().map(|(version, _)| *version).collect();
         for version in with_files.range(..newest).filter(|version| !manifests.contains_key(version)) {

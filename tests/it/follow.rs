@@ -12,6 +12,7 @@ use flowdiff::scan::Report;
 use flowdiff::source::Selection;
 use flowdiff::window::Window;
 use flowdiff::{Error, ErrorKind, Result};
+use metrics_exporter_prometheus::PrometheusBuilder;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -293,6 +294,50 @@ async fn what_was_delivered_of_windows_that_nobody_looks_at_any_more_is_forgotte
         follower.set_clock(Clock::fixed(now.parse().unwrap()));
         follower.sweep().await.unwrap();
         assert_eq!(lines(), left, "{now}");
+    }
+}
+
+/// Counts are those of the thread that sweeps: of the test, as nothing is spawned for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_sweep_removes_is_counted() {
+    let site = Site::new();
+    let mut follower = site.follower("2026-11-20T12:12:00Z").with_sink(Arc::new(Notebook::default()));
+    for minute in [5, 10, 15] {
+        site.write(1, &format!("2026-11-20T12:{minute:02}:00Z"));
+        site.follow(&mut follower, &format!("2026-11-20T12:{}:00Z", minute + 7)).await;
+    }
+    site.write(1, "2026-11-20T13:30:00Z");
+    site.follow(&mut follower, "2026-11-20T13:40:00Z").await;
+    assert_eq!(follower.settle().await, 0);
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _counting = metrics::set_default_local_recorder(&recorder);
+    let counted = || {
+        let text = recorder.handle().render();
+        let mut lines: Vec<_> = text.lines().filter(|line| line.starts_with("flowdiff_")).map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    for (now, expected) in [
+        ("2026-11-20T13:20:00Z", &["flowdiff_superseded_versions_removed_total 1"][..]),
+        ("2026-11-20T14:40:00Z", &["flowdiff_superseded_versions_removed_total 3"]),
+        (
+            "2026-11-30T00:00:00Z",
+            &[
+                "flowdiff_journals_removed_total{journal=\"closings\"} 2",
+                "flowdiff_superseded_versions_removed_total 3",
+            ],
+        ),
+        (
+            "2026-11-30T00:10:00Z",
+            &[
+                "flowdiff_journals_removed_total{journal=\"closings\"} 2",
+                "flowdiff_superseded_versions_removed_total 3",
+            ],
+        ),
+    ] {
+        follower.set_clock(Clock::fixed(now.parse().unwrap()));
+        follower.sweep().await.unwrap();
+        assert_eq!(counted(), expected, "{now}");
     }
 }
 

@@ -13,7 +13,7 @@ const MAY_USE: [(&str, &[&str]); 17] = [
     // `aws` for the queue of notifications.
     ("source", &["flow", "window", "aws"]),
     ("scan", &["flow", "window", "source"]),
-    ("catalog", &["flow", "window"]),
+    ("catalog", &["flow", "window", "meters"]),
     // `From<Location>` opens sources and catalogs; parameters are read as `window` reads times.
     ("session", &["aws", "scan", "catalog", "flow", "source", "window"]),
     ("digest", &["session", "catalog", "flow", "window", "scan", "source", "meters", "process"]),
