@@ -5,6 +5,7 @@ mod functions;
 mod planning;
 pub mod queries;
 mod store;
+mod times;
 
 pub use functions::{function_names, parse_cidr};
 pub(crate) use planning::near_names;
@@ -115,8 +116,11 @@ impl Session {
         *merge_bytes = (*merge_bytes).min(memory_bytes / (16 * threads));
         config.options_mut().sql_parser.collect_spans = true;
         config.options_mut().optimizer.hash_join_single_partition_threshold_rows = JOIN_BUILD_ROWS_MAX;
-        let state =
-            SessionStateBuilder::new_with_default_features().with_config(config).with_runtime_env(runtime).build();
+        let state = SessionStateBuilder::new_with_default_features()
+            .with_config(config)
+            .with_runtime_env(runtime)
+            .with_analyzer_rule(Arc::new(times::ReadTimes))
+            .build();
         let context = SessionContext::new_with_state(state);
         for function in functions::all() {
             context.register_udf(function);

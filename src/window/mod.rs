@@ -4,7 +4,7 @@ mod parse;
 mod tile;
 mod watermark;
 
-pub use parse::{parse_duration, parse_time};
+pub use parse::{parse_duration, parse_time, parse_written_time};
 pub use tile::{Prefer, Tiling, join, split, tile};
 pub use watermark::Watermark;
 

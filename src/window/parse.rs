@@ -13,6 +13,17 @@ pub fn parse_time(text: &str, now: Timestamp) -> Result<Timestamp> {
     parse_point(text, now).map(|point| point.start)
 }
 
+/// Reads an instant that does not depend on now: as [`parse_time`], without `now` and times ago.
+///
+/// # Errors
+/// `Invalid`, quoting the text and listing the forms.
+pub fn parse_written_time(text: &str) -> Result<Timestamp> {
+    written_point(text).map(|point| point.start).ok_or_else(|| {
+        Error::invalid(format!("{text:?} is not a time"))
+            .with_hint("write 2026-11-20T12:00Z, 2026-11-20T12 or a date; a time ago is now() - INTERVAL '7 days'")
+    })
+}
+
 /// Reads a duration: ISO 8601 (`PT1H`, `P1DT12H`) or short (`90s`, `15m`, `1h`, `7d`, `2w`, `3y`; a year has 365 days).
 ///
 /// # Errors
@@ -76,17 +87,25 @@ fn parse_point(text: &str, now: Timestamp) -> Result<Point> {
         minute(now).map(exact)
     } else if let Some(ago) = text.strip_prefix('-') {
         now.checked_sub_signed(parse_duration(ago)?).and_then(minute).map(exact)
-    } else if let Ok(date) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
-        date.and_hms_opt(0, 0, 0).map(|start| Point { start: start.and_utc(), precision: Some(TimeDelta::days(1)) })
-    } else if let Some(start) = parse_hour(text) {
-        Some(Point { start, precision: Some(TimeDelta::hours(1)) })
     } else {
-        parse_instant(text).map(exact)
+        written_point(text)
     };
     parsed.ok_or_else(|| {
         Error::invalid(format!("{text:?} is not a time"))
             .with_hint("write 2026-11-20T12:00Z, a date, now, or a time ago such as -7d")
     })
+}
+
+/// A date, an hour or an instant.
+fn written_point(text: &str) -> Option<Point> {
+    if let Ok(date) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
+        let start = date.and_hms_opt(0, 0, 0)?.and_utc();
+        Some(Point { start, precision: Some(TimeDelta::days(1)) })
+    } else if let Some(start) = parse_hour(text) {
+        Some(Point { start, precision: Some(TimeDelta::hours(1)) })
+    } else {
+        parse_instant(text).map(|start| Point { start, precision: None })
+    }
 }
 
 /// `2026-11-20T12` or `2026-11-20T12Z`.

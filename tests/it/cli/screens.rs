@@ -315,6 +315,7 @@ fn wrong_sql() {
         "SELECT srcaddr FROM flow",
         "SELECT cidr_contains('10.0.0.0/99', srcaddr) FROM flows",
         "SELECT nofunction(1)",
+        "SELECT count(*) FROM flows WHERE start >= 'noon'",
         "SELECT count(*) FROM flows WHERE srcaddr = $address",
         "SELECT 1 / 0",
     ];
