@@ -75,7 +75,7 @@ pub fn init(log: &LogOptions, options: &Options, colors: bool) -> Result<Telemet
         return Err(unreadable(&"there is no such level"));
     }
     let filter = EnvFilter::try_new(directives(&log.level)).map_err(|error| unreadable(&error))?;
-    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(colors);
+    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(colors).log_internal_errors(false);
     let lines = match log.format {
         LogFormat::Text => lines.without_time().with_target(false).boxed(),
         LogFormat::Json => lines.json().boxed(),

@@ -3,6 +3,7 @@
 use super::args::BackfillArgs;
 use super::failure;
 use super::progress::Meter;
+use super::say::say;
 use super::setup::Setup;
 use super::signals::{INTERRUPTED, stop_on_signals};
 use crate::config::LogFormat;
@@ -211,9 +212,9 @@ struct Teller {
 impl Teller {
     fn tell(&self, text: &str, event: impl FnOnce() -> serde_json::Value) {
         match (&self.meter, self.json) {
-            (_, true) => eprintln!("{}", event()),
+            (_, true) => say(event()),
             (Some(meter), false) => meter.line(text),
-            (None, false) => eprintln!("{text}"),
+            (None, false) => say(text),
         }
     }
 

@@ -1,5 +1,6 @@
 //! How an error ends a command. In: an error. Out: its message, causes and hint on stderr.
 
+use super::say::say;
 use crate::error::{Error, ErrorKind};
 use console::style;
 
@@ -8,7 +9,7 @@ pub fn print_error(error: &Error) {
     for (label, text) in lines(error) {
         let shown = style(format!("{label}:")).for_stderr().bold();
         let shown = if label == "error" { shown.red() } else { shown.cyan() };
-        eprintln!("{shown} {text}");
+        say(format_args!("{shown} {text}"));
     }
 }
 

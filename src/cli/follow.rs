@@ -2,6 +2,7 @@
 
 use super::args::FollowArgs;
 use super::progress::Meter;
+use super::say::say;
 use super::setup::Setup;
 use super::signals::{INTERRUPTED, cancel_on_signals};
 use crate::aws::Queue;
@@ -118,8 +119,8 @@ pub(super) async fn run(setup: &Setup, args: FollowArgs) -> Result<u8> {
     let meter = Arc::new(OnceLock::<Meter>::new());
     let shown = meter.clone();
     let tell = move |event: &Event| match (is_json, describe(event)) {
-        (true, _) => eprintln!("{}", as_json(event)),
-        (false, Some(line)) => shown.get().map_or_else(|| eprintln!("{line}"), |meter| meter.line(&line)),
+        (true, _) => say(as_json(event)),
+        (false, Some(line)) => shown.get().map_or_else(|| say(&line), |meter| meter.line(&line)),
         (false, None) => {}
     };
     setup.note(&format!("following {} into {}", builder.source.url, builder.catalog.url));

@@ -13,6 +13,7 @@ mod progress;
 mod prompt;
 mod retain;
 mod runtime;
+mod say;
 mod scripts;
 mod serve;
 mod setup;

@@ -2,6 +2,7 @@
 //! one line that is drawn over, elsewhere a line now and then. Knows nothing of what is computed.
 
 use super::args::When;
+use super::say::say;
 use crate::scan::{Progress, Report};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -51,7 +52,7 @@ impl Meter {
                 let line = describe(begun.elapsed());
                 match terminal {
                     true => shown.set_message(line),
-                    false => eprintln!("{line}"),
+                    false => say(line),
                 }
                 tokio::time::sleep(interval).await;
             }
@@ -62,7 +63,7 @@ impl Meter {
     /// Prints a line on stderr, above the progress where that is drawn.
     pub(super) fn line(&self, text: &str) {
         match self.bar.is_hidden() || self.task.is_none() {
-            true => eprintln!("{text}"),
+            true => say(text),
             false => self.bar.println(text),
         }
     }

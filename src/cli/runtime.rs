@@ -1,5 +1,6 @@
 //! Runs a command on the async runtime, to its end or to Ctrl-C.
 
+use super::say::say;
 use crate::error::{Context, Result};
 use std::future::Future;
 use std::time::Duration;
@@ -47,7 +48,7 @@ pub(super) fn run_to_end(threads: usize, interactive: bool, command: impl Future
     // Threads may be in the middle of an object; nobody waits for what they find.
     runtime.shutdown_background();
     ended.unwrap_or_else(|| {
-        eprintln!("interrupted: what is published is complete, the rest was dropped");
+        say("interrupted: what is published is complete, the rest was dropped");
         Ok(INTERRUPTED)
     })
 }

@@ -2,6 +2,7 @@
 
 use super::args::{Args, Command, When};
 use super::progress::Meter;
+use super::say::say;
 use crate::aws::Usage;
 use crate::catalog::{self, Catalog, FileKind, Manifest};
 use crate::clock::Clock;
@@ -116,7 +117,7 @@ impl Setup {
     }
 
     pub(super) fn note(&self, text: &str) {
-        eprintln!("{text}");
+        say(text);
     }
 
     pub(super) fn window(&self, text: &str) -> Result<Window> {

@@ -1,5 +1,6 @@
 //! Ctrl-C and SIGTERM for commands that finish what is under way before they end.
 
+use super::say::say;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio_util::sync::CancellationToken;
@@ -28,7 +29,7 @@ fn on_signals(note: &'static str, stop: impl Fn() + Send + Sync + 'static) {
         let mut terminate = Terminate::new();
         terminate.or_ctrl_c().await;
         stop();
-        eprintln!("{note}");
+        say(note);
         terminate.or_ctrl_c().await;
         std::process::exit(INTERRUPTED.into());
     });

@@ -1,5 +1,6 @@
 //! `token new`: a token for a client, and the line that lets it in.
 
+use super::say::say;
 use super::setup::print;
 use crate::error::{Context, Result};
 use crate::serve::front::{NewToken, Role};
@@ -12,14 +13,14 @@ pub(super) fn new(name: &str, roles: &[Role], append: Option<&Path>, output: Opt
     match append {
         Some(file) => {
             append_line(file, &line).context(|| format!("add a token to {}", file.display()))?;
-            eprintln!(
+            say(format_args!(
                 "{name} may now {} with this token",
                 roles.iter().map(|role| role.name()).collect::<Vec<_>>().join(", ")
-            );
+            ));
         }
-        None => eprintln!(
+        None => say(format_args!(
             "a line for the file that serve.tokens_file names, or for serve.tokens:\n{line}\nthe token, shown this once:"
-        ),
+        )),
     }
     print(output, format!("{secret}\n").as_bytes())
 }

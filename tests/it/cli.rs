@@ -21,6 +21,28 @@ fn stdout(command: &mut Command) -> String {
 const BEFORE: &str = "2026-11-20T12:00Z/PT1H";
 const AFTER: &str = "2026-11-20T13:00Z/PT1H";
 
+/// As behind `2>&1 | head`.
+#[test]
+fn a_command_ends_as_it_would_if_nobody_reads_what_it_says() {
+    let store = ["--source", "logs", "--store", "digests"];
+    for (args, code) in [
+        (&["edges", "2024-05-01T12", "--format", "csv"][..], 0),
+        (&["explain", "2024-05-01T12", "--srcaddr", "10.0.0.1", "--dstaddr", "10.0.1.1", "--log-level", "debug"], 0),
+        (&["compact", "--from", "2024-05-01", "--to", "2024-05-03"], 0),
+        (&["sql", "SELEC 1"], 2),
+        (&["edges"], 2),
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_flowdiff"));
+        let command = command.current_dir(screens::sample()).env_clear().args(args).args(store);
+        let output = command.stdout(std::process::Stdio::piped()).stderr(writer).spawn().unwrap();
+        let output = output.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{args:?}");
+        assert_eq!(output.stdout.is_empty(), code == 2, "{args:?}");
+    }
+}
+
 #[test]
 fn the_demo_shows_each_planted_change_with_its_evidence() {
     let folder = tempfile::tempdir().unwrap();
