@@ -1,5 +1,6 @@
 //! What the command line takes.
 
+use crate::config::byte_size;
 use crate::diff::Grain;
 use crate::output::Format;
 use crate::serve::front::Role;
@@ -363,8 +364,8 @@ pub struct DiffArgs {
     /// What edges are folded to before they are compared.
     #[arg(long)]
     pub by: Option<Grain>,
-    /// Show an edge in both as changed if its bytes moved by at least this many.
-    #[arg(long)]
+    /// Show an edge in both as changed if its bytes moved by at least this many, such as 500kB or 1MiB.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
     pub min_bytes: Option<u64>,
     /// And by at least this ratio.
     #[arg(long)]
@@ -414,6 +415,10 @@ pub struct ExplainArgs {
     /// Lines at most.
     #[arg(long, default_value_t = 100)]
     pub limit: u64,
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    byte_size::parse(text).ok_or_else(|| "write a number of bytes, or a size such as 500kB or 1MiB".to_owned())
 }
 
 /// Where to listen: an address, not a name, for a name may have several.

@@ -32,5 +32,8 @@ pub(super) async fn run(setup: &Setup, args: ExplainArgs) -> Result<()> {
     }
     let session = setup.session_with_tables().await?;
     let frame = session.plan_query(&queries::load("explain", None)?, &params, setup.clock.now()).await?;
-    setup.write_frame(frame).await
+    if setup.write_frame(frame).await? == 0 {
+        setup.note("no record of the window is such");
+    }
+    Ok(())
 }

@@ -115,8 +115,8 @@ async fn dispatch(setup: &Setup, command: Command) -> Result<u8> {
                 }
             }
             let session = setup.session_with_window(window.as_deref()).await?;
-            let frame = session.plan_query(&query, &params, setup.clock.now()).await?;
-            setup.write_frame(frame).await?;
+            let planned = session.plan_query(&query, &params, setup.clock.now()).await;
+            setup.write_frame(planned.map_err(|error| or_window(error, &query, &params))?).await?;
         }
         Command::Digest { window, force, explain, dry_run } => {
             let window = setup.window(&window)?;
@@ -140,6 +140,7 @@ async fn dispatch(setup: &Setup, command: Command) -> Result<u8> {
         }
         Command::Windows { from, to } => {
             let now = setup.clock.now();
+            let when = if from.is_some() || to.is_some() { " in that time" } else { "" };
             let mut params = Params::new();
             params.insert(
                 "from".to_owned(),
@@ -151,7 +152,9 @@ async fn dispatch(setup: &Setup, command: Command) -> Result<u8> {
             );
             let session = setup.session_with_tables().await?;
             let frame = session.plan_query(&queries::load("windows", None)?, &params, now).await?;
-            setup.write_frame(frame).await?;
+            if setup.write_frame(frame).await? == 0 {
+                setup.note(&format!("nothing is published in {}{when}", setup.config().store.url));
+            }
         }
         Command::Edges { window, no_build } => {
             let manifest = setup.digest(&setup.window(&window)?, no_build).await?;
@@ -175,6 +178,9 @@ async fn dispatch(setup: &Setup, command: Command) -> Result<u8> {
 }
 
 async fn diff_command(setup: &Setup, args: DiffArgs) -> Result<u8> {
+    if args.after == "previous" {
+        return Err(Error::invalid("previous is no later window").with_hint("write flowdiff diff previous AFTER"));
+    }
     let after = parse_window(&args.after, setup)?;
     let before = if args.before == "previous" { after.previous() } else { parse_window(&args.before, setup)? };
     setup.note(&format!("windows {before} and {after}"));
@@ -218,6 +224,18 @@ fn list_queries(setup: &Setup) -> Result<()> {
     setup.print(&text)
 }
 
+/// An error of a query that wants to know its window: it is best given as one.
+fn or_window(error: Error, query: &Query, params: &Params) -> Error {
+    let lacks = |name: &str| query.params.iter().any(|param| param.name == name) && !params.contains_key(name);
+    match (lacks("window_start") && lacks("window_stop"), error.hint()) {
+        (true, Some(hint)) => {
+            let hint = format!("{hint}; --window WINDOW gives window_start and window_stop");
+            error.with_hint(hint)
+        }
+        _ => error,
+    }
+}
+
 /// Splits `name=value`.
 fn params(texts: &[String]) -> Result<Params> {
     texts
@@ -233,8 +251,8 @@ fn params(texts: &[String]) -> Result<Params> {
 
 impl Setup {
     /// Runs a query: writes its rows in the format that was asked for, with progress, and says what was read.
-    async fn write_frame(&self, frame: DataFrame) -> Result<()> {
-        self.write_frame_as(frame, &self.report, self.format(Format::Ndjson)).await.map(|_| ())
+    async fn write_frame(&self, frame: DataFrame) -> Result<u64> {
+        self.write_frame_as(frame, &self.report, self.format(Format::Ndjson)).await
     }
 
     /// Likewise in `format`; the scans of the query count in `report`.

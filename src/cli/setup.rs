@@ -135,7 +135,14 @@ impl Setup {
     }
 
     pub(super) fn store_location(&self, create: bool) -> Result<Location> {
-        open_location(&self.config().store.url, create, &self.config().store_access(self.clock, &self.usage))
+        let opened =
+            open_location(&self.config().store.url, create, &self.config().store_access(self.clock, &self.usage));
+        opened.map_err(|error| match error.kind() {
+            ErrorKind::NotFound => error.with_hint(
+                "--store or store.url names where the digests are; flowdiff digest, backfill and follow make the folder",
+            ),
+            _ => error,
+        })
     }
 
     pub(super) fn source(&self) -> Result<Source> {
@@ -226,14 +233,22 @@ impl Setup {
             self.note(&format!("window {window} is not published: building it"));
             return self.build(&self.builder()?, window, false).await;
         }
-        // Without flow logs, digests that tile the window may still make it.
+        // Without flow logs, digests that tile the window may still make it. A store that holds none is not written to:
+        // it may be another place than was meant.
+        let not_found = async || {
+            let error = catalog.not_found(window).await;
+            error.with_hint("give --source, and it is built from the flow logs there")
+        };
+        if catalog.windows_within(window).await?.is_empty() {
+            return Err(not_found().await);
+        }
         self.check_store(&catalog).await?;
         match self.merger()?.roll_up(window).await {
             Ok(built) => {
                 self.tell_origins(&built.manifest)?;
                 Ok(built.manifest)
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => Err(catalog.not_found(window).await),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(not_found().await),
             Err(error) => Err(error),
         }
     }

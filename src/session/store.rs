@@ -42,6 +42,9 @@ pub fn open_location(text: &str, create: bool, access: &Access) -> Result<Locati
     let (mut bucket, mut folder) = (None, None);
     let (store, root): (Arc<dyn ObjectStore>, Path) = match text.split_once("://") {
         None if text.is_empty() => return Err(Error::invalid("the place is empty").with_hint(KNOWN)),
+        None if let Some(hint) = meant_otherwise(text) => {
+            return Err(Error::invalid(format!("{text} is not taken for a folder")).with_hint(hint));
+        }
         None => open_folder(folder.insert(find_folder(path::Path::new(text), create)?))?,
         Some(("file", _)) => open_folder(folder.insert(find_folder(&parse_file_url(text)?, create)?))?,
         Some(("s3", rest)) => {
@@ -67,6 +70,18 @@ impl From<Location> for Catalog {
     fn from(Location { store, root, url, .. }: Location) -> Self {
         Catalog::new(store, root, url)
     }
+}
+
+/// What to write instead of a text that could be a folder but was hardly meant as one: it would be made and filled.
+fn meant_otherwise(text: &str) -> Option<String> {
+    if text.starts_with('~') {
+        return Some("write the path in full: no shell has replaced the ~; ./~ is a folder of that name".to_owned());
+    }
+    let bucket = match text.strip_prefix("arn:") {
+        Some(arn) => arn.split_once(":::").map_or("BUCKET/PREFIX", |(_, bucket)| bucket),
+        None => text.strip_prefix("s3:")?.trim_start_matches('/'),
+    };
+    Some(format!("write s3://{bucket}"))
 }
 
 /// The absolute path of a folder, which is made if `create` is set.
@@ -202,6 +217,21 @@ mod tests {
             assert!(open_location(text, false, &Access::default()).unwrap_err().hint().is_some(), "{text}");
         }
         assert_eq!(kind(file.path().to_str().unwrap()), ErrorKind::Invalid);
+    }
+
+    #[test]
+    fn what_was_hardly_meant_as_a_folder_is_not_made() {
+        for (text, hint) in [
+            ("~/logs", "in full"),
+            ("s3:/bucket/a", "write s3://bucket/a"),
+            ("s3:bucket", "write s3://bucket"),
+            ("arn:aws:s3:::bucket/a", "write s3://bucket/a"),
+            ("arn:aws:iam::123456789012:role/a", "write s3://BUCKET/PREFIX"),
+        ] {
+            let error = open_location(text, true, &Access::default()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{text}");
+            assert!(error.hint().unwrap().contains(hint), "{text}: {:?}", error.hint());
+        }
     }
 
     #[test]

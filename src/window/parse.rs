@@ -40,14 +40,15 @@ pub fn parse_duration(text: &str) -> Result<TimeDelta> {
 
 pub(super) fn parse_window(text: &str, now: Timestamp) -> Result<Window> {
     let Some((left, right)) = text.split_once('/') else {
-        let point = parse_point(text, now)?;
-        let width = point.precision.ok_or_else(|| {
-            Error::invalid(format!("{text:?} is an instant, not a window"))
-                .with_hint("write START/STOP, START/PT1H, or a date or hour for all of it")
-        })?;
+        const HINT: &str = "write 2026-11-20T12 (an hour), 2026-11-20 (a day), START/STOP, START/PT1H or PT1H/now";
+        let point =
+            parse_point(text, now).map_err(|_| Error::invalid(format!("{text:?} is not a window")).with_hint(HINT))?;
+        let width = point
+            .precision
+            .ok_or_else(|| Error::invalid(format!("{text:?} is an instant, not a window")).with_hint(HINT))?;
         return Window::new(point.start, point.start + width);
     };
-    let is_duration = |part: &str| part.starts_with(['P', 'p']);
+    let is_duration = |part: &str| part.starts_with(['P', 'p']) || parse_duration(part).is_ok();
     let (start, stop) = match (is_duration(left), is_duration(right)) {
         (false, false) => (parse_time(left, now)?, parse_time(right, now)?),
         (false, true) => {
@@ -187,6 +188,8 @@ mod tests {
             "2026-11-20T12:00Z/PT1H",
             "2026-11-20T12:00:00Z/PT60M",
             "PT1H/2026-11-20T13:00Z",
+            "2026-11-20T12:00Z/1h",
+            "60m/2026-11-20T13",
             "2026-11-20T12",
             "2026-11-20T12Z",
             "2026-11-20T13:00+01:00/PT1H",

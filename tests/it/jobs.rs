@@ -211,7 +211,7 @@ async fn what_asks_for_no_job_is_told_why() {
     let place = Place::new(idle());
     for (body, status, expected) in [
         (json!({"windows": []}), 400, "a digest takes 1 window(s), not 0"),
-        (json!({"windows": ["noon"]}), 400, "\"noon\" is not a time"),
+        (json!({"windows": ["noon"]}), 400, "\"noon\" is not a window"),
         (json!({"windows": ["2024-11-20"], "kind": "diff"}), 400, "a diff takes 2 window(s), not 1"),
         (json!({"windows": ["2024-01-01/2024-12-01"]}), 400, "wider than 31 days"),
         (json!({"window": "2024-11-20"}), 400, "unknown field `window`"),
