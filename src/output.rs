@@ -31,6 +31,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use std::collections::HashSet;
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Rows that a table shows unless told otherwise: more than anybody reads, little enough to hold in memory.
@@ -69,6 +70,22 @@ pub enum Format {
 }
 
 impl Format {
+    /// The format that the extension of a file's name stands for, in either case, if it stands for one.
+    pub fn of_file(path: &Path) -> Option<Format> {
+        let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+        Some(match extension.as_str() {
+            "ndjson" | "jsonl" => Format::Ndjson,
+            "json" => Format::Json,
+            "csv" => Format::Csv,
+            "parquet" => Format::Parquet,
+            "arrow" | "arrows" => Format::Arrow,
+            "dot" | "gv" => Format::Dot,
+            "graphml" => Format::Graphml,
+            "mmd" | "mermaid" => Format::Mermaid,
+            _ => return None,
+        })
+    }
+
     /// The name that `--format` takes.
     pub fn name(&self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())

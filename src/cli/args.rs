@@ -43,7 +43,7 @@ pub struct Global {
     /// Where the digests are.
     #[arg(long, global = true, value_name = "URL")]
     pub store: Option<String>,
-    /// How rows are written; a table on a terminal, ndjson on a pipe.
+    /// How rows are written; else as the extension of --output says, a table on a terminal, ndjson on a pipe.
     #[arg(long, global = true, value_name = "FORMAT")]
     pub format: Option<Format>,
     /// File to write to instead of stdout; it appears when it is complete.

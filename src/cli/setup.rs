@@ -375,8 +375,10 @@ impl Setup {
         }
     }
 
+    /// The format that was asked for, by name or by that of the output; else a table on a terminal, `piped` elsewhere.
     pub(super) fn format(&self, piped: Format) -> Format {
-        self.format.unwrap_or(if self.shows_rows() && piped == Format::Ndjson { Format::Table } else { piped })
+        let shown = if self.shows_rows() && piped == Format::Ndjson { Format::Table } else { piped };
+        self.format.or_else(|| self.output.as_deref().and_then(Format::of_file)).unwrap_or(shown)
     }
 
     /// A table keeps to the width of the terminal that it is shown on.

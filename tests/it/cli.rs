@@ -21,6 +21,33 @@ fn stdout(command: &mut Command) -> String {
 const BEFORE: &str = "2026-11-20T12:00Z/PT1H";
 const AFTER: &str = "2026-11-20T13:00Z/PT1H";
 
+#[test]
+fn an_output_is_written_in_the_format_that_its_name_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let sample = screens::sample();
+    let begin = |name: &str, more: &[&str]| {
+        let path = folder.path().join(name);
+        let args = ["edges", "2024-05-01T12", "--store", "digests", "--output", path.to_str().unwrap()];
+        flowdiff(sample).args(args).args(more).assert().success();
+        String::from_utf8_lossy(&std::fs::read(path).unwrap()[..4]).into_owned()
+    };
+    for (name, expected) in [
+        ("a.csv", "acco"),
+        ("a.CSV", "acco"),
+        ("a.json", "[{\"a"),
+        ("a.jsonl", "{\"ac"),
+        ("a.parquet", "PAR1"),
+        ("a.dot", "digr"),
+        ("a.graphml", "<?xm"),
+        ("a.mmd", "flow"),
+        ("a.log", "{\"ac"),
+        ("csv", "{\"ac"),
+    ] {
+        assert_eq!(begin(name, &[]), expected, "{name}");
+    }
+    assert_eq!(begin("b.csv", &["--format", "json"]), "[{\"a", "what is said by name counts");
+}
+
 /// As behind `2>&1 | head`.
 #[test]
 fn a_command_ends_as_it_would_if_nobody_reads_what_it_says() {
