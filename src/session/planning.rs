@@ -246,8 +246,10 @@ fn column_hint(field: &Column, names: &[&str]) -> String {
     let extra = "fields that flowdiff does not know are columns of flows if the setting scan.extra_fields names them";
     match (near.is_empty(), names.is_empty()) {
         (false, _) => format!("did you mean {}? {extra}", near.join(", ")),
-        (true, false) if names.len() <= 3 * NEAR_NAMES_MAX => format!("the columns are {}; {extra}", names.join(", ")),
-        _ => format!("DESCRIBE a table to see its columns; {extra}"),
+        (true, false) if names.len() <= 3 * NEAR_NAMES_MAX => {
+            format!("text is written in single quotes; the columns are {}; {extra}", names.join(", "))
+        }
+        _ => format!("text is written in single quotes; DESCRIBE a table to see its columns; {extra}"),
     }
 }
 

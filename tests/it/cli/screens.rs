@@ -323,6 +323,7 @@ fn wrong_sql() {
         "/* nothing */",
         "SELEC 1",
         "SELECT scraddr FROM flows",
+        "SELECT count(*) FROM flows WHERE srcaddr = \"10.0.0.1\"",
         "SELECT srcaddr FROM flow",
         "SELECT cidr_contains('10.0.0.0/99', srcaddr) FROM flows",
         "SELECT nofunction(1)",
