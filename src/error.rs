@@ -163,18 +163,22 @@ impl From<object_store::Error> for Error {
             },
             error => error,
         };
-        let kind = match &error {
-            Store::NotFound { .. } => ErrorKind::NotFound,
-            Store::AlreadyExists { .. } | Store::Precondition { .. } => ErrorKind::Conflict,
-            Store::InvalidPath { .. }
-            | Store::PermissionDenied { .. }
-            | Store::Unauthenticated { .. }
-            | Store::UnknownConfigurationKey { .. }
-            | Store::NotSupported { .. } => ErrorKind::Invalid,
-            Store::Generic { .. } => ErrorKind::Unavailable,
-            _ => ErrorKind::Internal,
-        };
-        Error::new(kind, error.to_string()).with_source(error)
+        Error::new(kind_of_store(&error), error.to_string()).with_source(error)
+    }
+}
+
+fn kind_of_store(error: &object_store::Error) -> ErrorKind {
+    use object_store::Error as Store;
+    match error {
+        Store::NotFound { .. } => ErrorKind::NotFound,
+        Store::AlreadyExists { .. } | Store::Precondition { .. } => ErrorKind::Conflict,
+        Store::InvalidPath { .. }
+        | Store::PermissionDenied { .. }
+        | Store::Unauthenticated { .. }
+        | Store::UnknownConfigurationKey { .. }
+        | Store::NotSupported { .. } => ErrorKind::Invalid,
+        Store::Generic { .. } => ErrorKind::Unavailable,
+        _ => ErrorKind::Internal,
     }
 }
 
@@ -191,20 +195,47 @@ impl From<datafusion::error::DataFusionError> for Error {
             Df::ArrowError(inner, _) => Error::from(*inner),
             Df::ParquetError(inner) => Error::from(*inner),
             Df::ObjectStore(inner) => Error::from(*inner),
-            Df::Shared(inner) => {
-                let message = inner.to_string();
-                match std::sync::Arc::try_unwrap(inner) {
-                    Ok(inner) => Error::from(inner),
-                    Err(_) => Error::internal(message),
-                }
-            }
-            Df::SQL(..) | Df::Plan(_) | Df::SchemaError(..) | Df::Execution(_) | Df::NotImplemented(_) => {
-                Error::invalid(error.strip_backtrace())
-            }
-            Df::ResourcesExhausted(message) => Error::new(ErrorKind::Unavailable, message)
-                .with_hint("give the query more memory with --memory, or narrow it"),
-            other => Error::internal(other.strip_backtrace()),
+            Df::Shared(inner) => match std::sync::Arc::try_unwrap(inner) {
+                Ok(inner) => Error::from(inner),
+                Err(inner) => of_shared(inner.as_ref()),
+            },
+            other => of_datafusion(&other),
         }
+    }
+}
+
+/// Judges an error that DataFusion itself makes.
+fn of_datafusion(error: &datafusion::error::DataFusionError) -> Error {
+    use datafusion::error::DataFusionError as Df;
+    match error {
+        Df::SQL(..) | Df::Plan(_) | Df::SchemaError(..) | Df::Execution(_) | Df::NotImplemented(_) => {
+            Error::invalid(error.strip_backtrace())
+        }
+        Df::ResourcesExhausted(message) => Error::new(ErrorKind::Unavailable, message)
+            .with_hint("give the query more memory with --memory, or narrow it"),
+        other => Error::internal(other.strip_backtrace()),
+    }
+}
+
+/// Judges an error that others hold, too, as the threads behind an exchange of rows do: as if it were held alone, its
+/// causes as text.
+fn of_shared(error: &(dyn std::error::Error + 'static)) -> Error {
+    let mut chain = std::iter::successors(Some(error), |error| error.source());
+    if let Some(ours) = chain.clone().find_map(|error| error.downcast_ref::<Error>()) {
+        return ours.copy();
+    }
+    if let Some(store) = chain.clone().find_map(|error| error.downcast_ref::<object_store::Error>()) {
+        return Error::new(kind_of_store(store), store.to_string());
+    }
+    let innermost = chain.clone().last().unwrap_or(error);
+    if let Some(parquet) = chain.find_map(|error| error.downcast_ref::<parquet::errors::ParquetError>()) {
+        Error::data(parquet.to_string())
+    } else if let Some(arrow) = innermost.downcast_ref() {
+        Error::new(kind_of_arrow(arrow), arrow.to_string())
+    } else if let Some(own) = innermost.downcast_ref() {
+        of_datafusion(own)
+    } else {
+        Error::internal(error.to_string())
     }
 }
 
@@ -225,11 +256,21 @@ impl From<arrow::error::ArrowError> for Error {
                     Err(source) => Error::internal(source.to_string()).with_source(source),
                 },
             },
-            Arrow::DivideByZero | Arrow::CastError(_) | Arrow::ParseError(_) | Arrow::ArithmeticOverflow(_) => {
-                Error::invalid(error.to_string())
-            }
-            other => Error::internal(other.to_string()).with_source(other),
+            other => match kind_of_arrow(&other) {
+                ErrorKind::Invalid => Error::invalid(other.to_string()),
+                kind => Error::new(kind, other.to_string()).with_source(other),
+            },
         }
+    }
+}
+
+fn kind_of_arrow(error: &arrow::error::ArrowError) -> ErrorKind {
+    use arrow::error::ArrowError as Arrow;
+    match error {
+        Arrow::DivideByZero | Arrow::CastError(_) | Arrow::ParseError(_) | Arrow::ArithmeticOverflow(_) => {
+            ErrorKind::Invalid
+        }
+        _ => ErrorKind::Internal,
     }
 }
 
@@ -275,6 +316,29 @@ mod tests {
         let store = object_store::Error::Generic { store: "Folder", source: Box::new(io) };
         let error = Error::from(store).context("list digests");
         assert_eq!(error.copy().to_string(), "list digests: Generic Folder error: not a directory");
+    }
+
+    /// As behind an exchange of rows, which hands one error to each of its readers.
+    #[test]
+    fn an_error_that_several_threads_hold_is_judged_as_if_one_did() {
+        use datafusion::error::DataFusionError as Df;
+        let errors: [fn() -> Df; 6] = [
+            || Error::data("object a.log.gz: truncated").with_hint("fetch it again").into(),
+            || Df::ResourcesExhausted("no memory".to_owned()),
+            || Df::from(arrow::error::ArrowError::DivideByZero),
+            || Df::from(arrow::error::ArrowError::ExternalError(Box::new(Df::Execution("no such day".to_owned())))),
+            || Df::from(parquet::errors::ParquetError::General("torn".to_owned())),
+            || Df::Internal("a defect".to_owned()),
+        ];
+        for make in errors {
+            let shared = std::sync::Arc::new(make().context("repartition"));
+            let (one, alone) = (Error::from(Df::Shared(shared.clone())), Error::from(make()));
+            assert_eq!((one.kind(), one.hint()), (alone.kind(), alone.hint()), "{shared}");
+            assert!(one.to_string().starts_with(&alone.to_string()), "{one}: {alone}");
+        }
+        let missing = object_store::Error::NotFound { path: "a".to_owned(), source: "gone".into() };
+        let shared = std::sync::Arc::new(Df::ObjectStore(Box::new(missing)));
+        assert_eq!(Error::from(Df::Shared(shared.clone())).kind(), ErrorKind::NotFound);
     }
 
     #[test]

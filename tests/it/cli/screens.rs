@@ -330,6 +330,7 @@ fn wrong_sql() {
         "SELECT count(*) FROM flows WHERE start >= 'noon'",
         "SELECT count(*) FROM flows WHERE srcaddr = $address",
         "SELECT 1 / 0",
+        "SELECT srcaddr, sum(1 / (bytes - bytes)) FROM flows GROUP BY srcaddr",
     ];
     let commands: Vec<Vec<&str>> = statements.iter().map(|text| [&["sql", *text][..], &PLACES].concat()).collect();
     let mut commands: Vec<&[&str]> = commands.iter().map(Vec::as_slice).collect();
