@@ -215,7 +215,7 @@ pub enum Command {
         /// A parameter, name=value.
         #[arg(long, value_name = "NAME=VALUE")]
         param: Vec<String>,
-        /// Let edges, interfaces and objects be those of one window, and window_start and window_stop its ends.
+        /// Let edges, interfaces and objects be those of one window, and window_start and window_stop, or start and stop, its ends.
         #[arg(long)]
         window: Option<String>,
         /// List the queries there are, with their parameters.

@@ -40,6 +40,9 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
 
+/// What queries call the ends of the window that they are asked about: that of digests, or that of flows.
+const WINDOW_ENDS: [(&str, &str); 2] = [("window_start", "window_stop"), ("start", "stop")];
+
 /// Runs one command to its end or to Ctrl-C; returns the exit code.
 ///
 /// # Errors
@@ -108,9 +111,11 @@ async fn dispatch(setup: &Setup, command: Command) -> Result<u8> {
             let mut params = params(&param)?;
             if let Some(window) = &window {
                 let window = parse_window(window, setup)?;
-                for (name, end) in [("window_start", window.start()), ("window_stop", window.stop())] {
-                    if query.params.iter().any(|param| param.name == name) {
-                        params.entry(name.to_owned()).or_insert_with(|| format_time(end));
+                for (start, stop) in WINDOW_ENDS {
+                    for (name, end) in [(start, window.start()), (stop, window.stop())] {
+                        if query.params.iter().any(|param| param.name == name) {
+                            params.entry(name.to_owned()).or_insert_with(|| format_time(end));
+                        }
                     }
                 }
             }
@@ -227,9 +232,9 @@ fn list_queries(setup: &Setup) -> Result<()> {
 /// An error of a query that wants to know its window: it is best given as one.
 fn or_window(error: Error, query: &Query, params: &Params) -> Error {
     let lacks = |name: &str| query.params.iter().any(|param| param.name == name) && !params.contains_key(name);
-    match (lacks("window_start") && lacks("window_stop"), error.hint()) {
-        (true, Some(hint)) => {
-            let hint = format!("{hint}; --window WINDOW gives window_start and window_stop");
+    match (WINDOW_ENDS.iter().find(|(start, stop)| lacks(start) && lacks(stop)), error.hint()) {
+        (Some((start, stop)), Some(hint)) => {
+            let hint = format!("{hint}; --window WINDOW gives {start} and {stop}");
             error.with_hint(hint)
         }
         _ => error,

@@ -398,6 +398,8 @@ fn what_reads_a_store() {
             "csv",
         ],
         &["query", "top_talkers", "--window", AFTER, "--param", "limit=1"],
+        &["query", "skipped", "--window", AFTER],
+        &["query", "skipped"],
         &["check"],
     ];
     let commands = commands.map(|args| [args, &PLACES].concat());
