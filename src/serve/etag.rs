@@ -34,8 +34,14 @@ impl Validator {
                 context.update(file.checksum.as_bytes());
             }
         }
-        let hex: String = context.finish().as_ref()[..TAG_BYTES].iter().map(|byte| format!("{byte:02x}")).collect();
-        Validator { tag: format!("\"{hex}\""), is_final: digests.iter().all(|digest| digest.state == State::Final) }
+        Validator { tag: quoted(context), is_final: digests.iter().all(|digest| digest.state == State::Final) }
+    }
+
+    /// The tag of an answer by its bytes, where the next question may find another one: it is never fresh.
+    pub fn of(answer: &[u8]) -> Validator {
+        let mut context = Context::new(&SHA256);
+        context.update(answer);
+        Validator { tag: quoted(context), is_final: false }
     }
 
     /// Whether the client holds what this tag marks, in any encoding.
@@ -62,6 +68,12 @@ impl Validator {
             (header::VARY, HeaderValue::from_static("accept, accept-encoding, authorization")),
         ]
     }
+}
+
+/// The tag of what `context` has seen.
+fn quoted(context: Context) -> String {
+    let hex: String = context.finish().as_ref()[..TAG_BYTES].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("\"{hex}\"")
 }
 
 /// Marks the tag of an answer that was encoded on the way out: other bytes, another tag.

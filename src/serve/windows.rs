@@ -1,14 +1,16 @@
 //! `GET /v1/windows`: what is published, and how complete it is.
 
-use super::answer::{Query, stream_of};
-use super::negotiate::negotiate;
+use super::answer::Query;
+use super::etag::Validator;
+use super::negotiate::{media_type, negotiate};
 use super::problem::Problem;
 use super::{ROWS, Service};
+use crate::output::{OutputOptions, write_rows};
 use crate::session::{Params, queries};
 use crate::window::{format_time, parse_time};
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, header};
-use axum::response::Response;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -28,6 +30,7 @@ pub struct WindowsQuery {
 /// What is published, oldest first: the newest version of each window, with its coverage.
 #[utoipa::path(get, path = "/v1/windows", operation_id = "list_windows", tag = "read", params(WindowsQuery), responses(
     (status = 200, description = "The rows of queries/windows.sql", content_type = "application/json"),
+    (status = 304, description = "What the client holds is right"),
     (status = "default", description = "Why not", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn list(
@@ -46,7 +49,14 @@ pub(super) async fn list(
     ]);
     let frame = service.session.plan_query(&queries::load("windows", None)?, &params, now).await?;
     let rows = frame.execute_stream().await.map_err(crate::Error::from)?;
-    let mut response = stream_of(rows, format).await?;
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
-    Ok(response)
+    // A row a window, of manifests that are in memory anyway: so the tag is that of the bytes, and who asks again and
+    // again, as the page does, is sent them only when they are others.
+    let mut body = Vec::new();
+    write_rows(rows, format, &mut body, &OutputOptions::default()).await?;
+    let validator = Validator::of(&body);
+    if let Some(response) = service.not_modified(&headers, &validator) {
+        return Ok(response);
+    }
+    let response = ([(header::CONTENT_TYPE, media_type(format))], body).into_response();
+    Ok(service.marked(response, &validator))
 }

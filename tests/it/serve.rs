@@ -102,6 +102,8 @@ fn snapshot(name: &str, transcript: &str) {
             ("[0-9a-f]{32}", "[tag]"),
             (r#""published":"[^"]*","lag_seconds":\d+"#, r#""published":"[time]","lag_seconds":[n]"#),
             (r",final,20[^,]*,\d+,", ",final,[time],[n],"),
+            // Of answers that hold such times.
+            (r"(?m)^(< vary: accept, .*\n< content-length:) \d+", "$1 [n]"),
         ],
     }, { insta::assert_snapshot!(name, transcript) });
 }
@@ -225,6 +227,22 @@ async fn a_client_that_holds_the_answer_is_told_so() {
         assert_eq!(response.status(), StatusCode::OK, "{other}");
         assert_ne!(tag(&response), held, "{other}");
     }
+}
+
+/// The page asks for windows again and again: all that is published may be others by then, so it is asked for each time.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_holds_the_windows_is_sent_them_only_when_they_are_others() {
+    let router = service();
+    let again = |uri: &str, tag: &str| Request::get(uri).header("if-none-match", tag).body(Body::empty()).unwrap();
+    for uri in ["/v1/windows", "/v1/windows?from=2024-05-01T13:30Z", "/v1/windows?format=parquet"] {
+        let first = send(&router, get(uri)).await;
+        assert_eq!(first.headers()[header::CACHE_CONTROL], "private, no-cache", "{uri}");
+        let response = send(&router, again(uri, &tag(&first))).await;
+        assert_eq!(response.status(), StatusCode::NOT_MODIFIED, "{uri}");
+        assert!(body(response).await.is_empty());
+    }
+    let all = tag(&send(&router, get("/v1/windows")).await);
+    assert_eq!(send(&router, again("/v1/windows?from=2024-05-01T13:30Z", &all)).await.status(), StatusCode::OK);
 }
 
 #[tokio::test(flavor = "multi_thread")]
