@@ -42,14 +42,15 @@ async function problem(response) {
   return new Problem(response.status, { title: response.statusText, ...body });
 }
 
-/** An answer of the service; asks for a token where one is wanted, once for all who wait. Throws a `Problem`. */
-export async function request(path, options = {}) {
+/** An answer of the service; asks for a token where one is wanted, once for all who wait, unless `asks` is false. Throws
+ * a `Problem`. That what is held already is right (304) is an answer, too. */
+export async function request(path, { asks = true, ...options } = {}) {
   for (;;) {
     const used = auth.token;
     const response = await send(path, options);
-    if (response.ok) return response;
+    if (response.ok || response.status === 304) return response;
     const refused = await problem(response);
-    if (response.status !== 401) throw refused;
+    if (response.status !== 401 || !asks) throw refused;
     // Another request may have got a newer token meanwhile.
     if (auth.token !== used) continue;
     asking ??= auth.ask(refused).finally(() => (asking = null));

@@ -1,26 +1,38 @@
 // The page: reads the address, asks the service, hands rows to the time line, the picture and the table.
 
-import { $, el, notice, settled } from "./dom.js";
-import { address, auth, json, Problem, request, rows as readRows, save } from "./api.js";
-import { count, counted } from "./format.js";
+import { $, el, notice, options, settled } from "./dom.js";
+import { address, auth, Problem, request, rows as readRows, save } from "./api.js";
+import { coverage, nothingPublished } from "./coverage.js";
+import { count, counted, time } from "./format.js";
 import { build, cancel, countJobs, jobView, watch } from "./jobs.js";
 import { explainAddress, showRecords } from "./explain.js";
 import { Picture } from "./picture.js";
+import { Published, whileSeen } from "./published.js";
 import { CHANGES, matcher, prepare as prepareRow, SIGNS, tally } from "./rows.js";
 import { parts, read, write } from "./state.js";
 import { Table } from "./table.js";
 import { Timeline } from "./timeline.js";
-import { facts, missing, newestPair, prepare, sentence, title, troubles } from "./windows.js";
+import { freshness, missing, newestPair, sentence, title } from "./windows.js";
 
 /** Rows that the page holds; a larger diff is better read by a program. */
 const ROWS_MAX = 100_000;
 /** Windows that one click on a gap asks for. */
 const BUILD_MAX = 8;
+/** How often the page asks what is new, in seconds. */
+const ASK_EVERY = 30;
+const SIDES = ["before", "after"];
 const FORMATS = ["json", "ndjson", "csv", "parquet", "arrow", "dot", "graphml", "mermaid", "cytoscape"];
 const FILE_ENDINGS = { cytoscape: "cyjs", mermaid: "mmd" };
 
 let state = read();
+/** Whether somebody has picked the pair; where nobody has, it is the newest. */
+let isPicked = Boolean(state.before || state.after);
+let published = new Published();
 let windows = [];
+/** The versions of the pair that the diff was asked for with; `null` where the service did not answer. */
+let compared = [];
+/** Since when the service has not answered; that it answers no more without a token. */
+let failing = { since: null, isRefused: false };
 /** The diff that is shown: its rows, and whether they are all. */
 let diff = { rows: [], isWhole: true };
 /** Which side the next click picks. */
@@ -44,7 +56,8 @@ const picture = new Picture({ toggle, search: (q) => (change({ q }), $("q").focu
 
 /** Takes over new values; those that decide the diff ask for it anew and are a step of the history. */
 function change(values) {
-  const isStep = Object.keys(values).some((name) => ["before", "after", "by", "min_bytes", "ratio"].includes(name));
+  const isStep = Object.keys(values).some((name) => [...SIDES, "by", "min_bytes", "ratio"].includes(name));
+  isPicked ||= SIDES.some((side) => side in values);
   // Networks that were opened belong to the picture of one diff.
   state = { ...state, ...(isStep ? { open: "" } : {}), ...values };
   write(state, isStep);
@@ -55,14 +68,21 @@ function change(values) {
 
 addEventListener("popstate", () => {
   state = read();
+  isPicked = Boolean(state.before || state.after);
   if (!state.after) defaults();
   controls();
   load();
 });
 
-function defaults() {
+/** The names of the pair to begin with. */
+function newest() {
   const [before, after] = newestPair(windows) ?? [null, windows.at(-1)];
-  state = { ...state, before: state.before || before?.id || "", after: state.after || after?.id || "" };
+  return { before: before?.id ?? "", after: after?.id ?? "" };
+}
+
+function defaults() {
+  const { before, after } = newest();
+  state = { ...state, before: state.before || before, after: state.after || after };
 }
 
 function toggle(network) {
@@ -94,18 +114,22 @@ function pickGap(gap) {
   place.replaceChildren(sentence(gap), " ", names.length ? button : "");
 }
 
-/** Puts the state into the controls of the page. */
-function controls() {
-  for (const side of ["before", "after"]) {
-    const known = windows.some((window) => window.id === state[side]);
-    const options = windows.toReversed().map((window) => el("option", { value: window.id }, title(window)));
-    if (!known && state[side]) options.unshift(el("option", { value: state[side] }, `${state[side]} (not published)`));
-    if (!state[side]) options.unshift(el("option", { value: "" }, "none"));
-    $(side).replaceChildren(...options);
-    $(side).value = state[side];
-    coverage(side);
+/** Puts the pair into the controls of the page. */
+function pair() {
+  for (const side of SIDES) {
+    const wanted = windows.toReversed().map((window) => [window.id, title(window)]);
+    if (!state[side]) wanted.unshift(["", "none"]);
+    else if (!find(side)) wanted.unshift([state[side], `${state[side]} (not published)`]);
+    options($(side), wanted);
+    if ($(side).value !== state[side]) $(side).value = state[side];
+    $(`${side}-coverage`).replaceChildren(...coverage(find(side)));
   }
   timeline.mark({ before: state.before, after: state.after });
+}
+
+/** Puts the state into the controls of the page. */
+function controls() {
+  pair();
   document.querySelector(`#mode [value=${mode}]`).checked = true;
   for (const name of ["q", "by", "min_bytes", "ratio"]) {
     if ($(name).value !== state[name]) $(name).value = state[name];
@@ -113,28 +137,8 @@ function controls() {
   document.querySelector(".more").open ||= Boolean(state.min_bytes || state.ratio);
 }
 
-function coverage(side) {
-  const window = windows.find(({ id }) => id === state[side]);
-  const lacks = window ? troubles(window) : [];
-  $(`${side}-coverage`).replaceChildren(
-    ...(window
-      ? [
-          el(
-            "dl",
-            {},
-            facts(window).map(([name, text]) => el("div", {}, el("dt", {}, name), el("dd", {}, text))),
-          ),
-          lacks.length
-            ? el(
-                "ul",
-                { class: "troubles" },
-                lacks.map(({ sign, text }) => el("li", {}, el("b", { "aria-hidden": "true" }, sign), ` ${text}`)),
-              )
-            : el("p", { class: "whole" }, el("b", { "aria-hidden": "true" }, "✓"), " coverage is whole"),
-        ]
-      : []),
-  );
-}
+/** The published window of a side, if there is one. */
+const find = (side) => windows.find(({ id }) => id === state[side]);
 
 // --- the diff --------------------------------------------------------------------------------------------------------
 
@@ -151,9 +155,11 @@ async function load() {
   asked.abort();
   asked = new AbortController();
   const { signal } = asked;
+  compared = versions();
   diff = { rows: [], isWhole: true };
   formats();
   $("difference").classList.add("loading");
+  $("news").replaceChildren();
   $("notice").replaceChildren();
   $("summary").textContent = "";
   try {
@@ -195,6 +201,7 @@ async function load() {
     }
   } catch (problem) {
     if (signal.aborted) return;
+    if (problem.status === 0) compared = null;
     $("summary").textContent = "";
     fail(problem, $("notice"));
   } finally {
@@ -346,40 +353,109 @@ function refocus(sort) {
 async function start() {
   $("windows-notice").replaceChildren();
   try {
-    windows = (await json("v1/windows")).map(prepare);
+    await published.load();
   } catch (problem) {
+    // What is asked next is asked as if for the first time.
+    published = new Published();
+    failing.isRefused = problem.status === 401;
     $("windows").classList.add("empty");
     return fail(problem, $("windows-notice"));
   }
-  $("windows").classList.toggle("empty", !windows.length);
-  $("difference").hidden = !windows.length && !state.after;
+  countJobs();
+  await begin();
+}
+
+/** Shows the windows as they are told at first. */
+async function begin() {
+  present();
   $("window-detail").replaceChildren("Point at a window for its coverage.");
-  $("store").textContent = windows.length ? `${counted(windows.length, "window")} published` : "";
   $("token-change").hidden = !auth.token;
-  if (!windows.length) {
-    $("windows-notice").replaceChildren(
-      notice(
-        "info",
-        "Nothing is published in this store yet.",
-        el(
-          "p",
-          {},
-          "Build windows with ",
-          el("code", {}, "flowdiff backfill --from -1d --to now"),
-          ", keep them up to date with ",
-          el("code", {}, "flowdiff follow"),
-          ", or look at sample data first: ",
-          el("code", {}, "flowdiff demo"),
-          ".",
-        ),
-      ),
-    );
-  }
   timeline.load(windows);
   defaults();
   controls();
   if (windows.length || state.after) await load();
 }
+
+/** Takes over the windows that were told, and says how many and how fresh they are. */
+function present() {
+  windows = published.windows;
+  answered();
+  $("windows").classList.toggle("empty", !windows.length);
+  $("difference").hidden = !windows.length && !state.after;
+  $("store").textContent = windows.length ? `${counted(windows.length, "window")} published` : "";
+  $("windows-notice").replaceChildren(windows.length ? "" : nothingPublished());
+}
+
+// --- what is new -----------------------------------------------------------------------------------------------------
+
+/** Asks what is new, and shows it beside what is looked at. */
+async function refresh() {
+  if (failing.isRefused) return;
+  const isFirst = !published.windows?.length;
+  try {
+    const isNew = await published.renew([state.before, state.after]);
+    answered();
+    countJobs();
+    if (isNew && isFirst) return void begin();
+    if (isNew) {
+      present();
+      timeline.update(windows);
+      pair();
+    }
+    catchUp();
+  } catch (problem) {
+    failed(problem);
+  }
+}
+
+function answered() {
+  failing = { since: null, isRefused: false };
+  $("unreachable").textContent = "";
+  $("freshness").textContent = published.windows.length ? freshness(published.windows, published.told) : "";
+}
+
+/** Says in a line that there is no answer; the page goes on asking, unless for want of a token. */
+function failed(problem) {
+  if (!(problem instanceof Problem)) console.error(problem);
+  failing = { since: failing.since ?? Date.now(), isRefused: problem.status === 401 };
+  if (failing.isRefused) return fail(problem, $("windows-notice"));
+  const what = problem.status ? `cannot answer (${problem.message})` : "cannot be reached";
+  $("unreachable").textContent =
+    `The service ${what} since ${time(failing.since)} UTC; it is asked again every ${ASK_EVERY} seconds.`;
+}
+
+const versions = () => SIDES.map((side) => find(side)?.version);
+
+/** Whether nobody is at work: nothing is picked, searched or sorted, and nothing has the focus or is marked. */
+const isUnattended = () =>
+  location.hash.length < 2 && document.activeElement.matches("body, section") && getSelection().isCollapsed;
+
+/** Shows what is newer than the diff at once where nobody is at work on the page; else says that there is something. */
+function catchUp() {
+  if (!compared) return load();
+  const now = versions();
+  const isOlder = !isPicked && SIDES.some((side) => newest()[side] !== state[side]);
+  const changed = SIDES.map(find).filter((window, side) => window && now[side] !== compared[side]);
+  if (!isOlder && !changed.length) return $("news").replaceChildren();
+  if (isUnattended()) return $("difference").classList.contains("loading") || showNewest();
+  const said = isOlder
+    ? "Newer windows are published."
+    : `Since this was compared, ${changed.map((window) => `version ${window.version} (${window.state}) of ${title(window)}`).join(" and ")} was published.`;
+  const show = () => ($("difference").focus(), showNewest());
+  const told = notice("info", said, el("p", {}, el("button", { type: "button", click: show }, "Compare anew")));
+  // The same again is not news.
+  if ($("news").textContent !== told.textContent) $("news").replaceChildren(told);
+}
+
+/** Compares what is published now: the newest pair, unless one was picked. */
+function showNewest() {
+  if (!isPicked) state = { ...state, ...newest(), open: "" };
+  if (location.hash.length > 1) write(state, true);
+  pair();
+  return load();
+}
+
+// --- controls --------------------------------------------------------------------------------------------------------
 
 /** Asks for a token in the dialog. */
 auth.ask = (problem) =>
@@ -394,7 +470,7 @@ auth.ask = (problem) =>
     dialog.showModal();
   });
 
-for (const side of ["before", "after"]) $(side).addEventListener("change", () => change({ [side]: $(side).value }));
+for (const side of SIDES) $(side).addEventListener("change", () => change({ [side]: $(side).value }));
 for (const name of ["by", "evidence"]) $(name).addEventListener("change", () => change({ [name]: $(name).value }));
 for (const name of ["min_bytes", "ratio"])
   $(name).addEventListener("change", () => $(name).checkValidity() && change({ [name]: $(name).value }));
@@ -411,4 +487,4 @@ $("token-change").addEventListener("click", () => {
   start();
 });
 start();
-countJobs();
+whileSeen(ASK_EVERY * 1000, refresh);

@@ -28,6 +28,19 @@ export function notice(kind, title, ...children) {
   );
 }
 
+/** Gives a select these options, `[value, text]` each. Those that stay are the same elements, so that a list that somebody
+ * has open stays as it is. */
+export function options(select, wanted) {
+  const values = new Set(wanted.map(([value]) => value));
+  for (const option of [...select.options]) if (!values.has(option.value)) option.remove();
+  const known = new Map([...select.options].map((option) => [option.value, option]));
+  for (const [place, [value, text]] of wanted.entries()) {
+    const option = known.get(value) ?? el("option", { value });
+    if (option.textContent !== text) option.textContent = text;
+    if (select.options[place] !== option) select.insertBefore(option, select.options[place] ?? null);
+  }
+}
+
 /** Calls `action` once, when it was not asked for again for `milliseconds`. */
 export function settled(milliseconds, action) {
   let timer;

@@ -6,7 +6,6 @@ import { count, counted } from "./format.js";
 
 /** Seconds between two questions, unless the service says otherwise. */
 const [ASK_LEAST, ASK, ASK_MOST] = [1, 2, 30];
-const COUNT_EVERY = 20_000;
 const OVER = new Set(["done", "failed", "cancelled"]);
 
 export const isOver = (job) => OVER.has(job.status);
@@ -74,16 +73,16 @@ export function jobView(onCancel) {
   return { element, show };
 }
 
-/** Keeps the number of jobs under way in the header, as long as the page is looked at. */
+let hasJobs = true;
+
+/** Puts the number of jobs under way into the header. */
 export async function countJobs() {
-  if (document.visibilityState === "visible") {
-    try {
-      const open = (await json("v1/jobs")).jobs.filter((job) => !isOver(job)).length;
-      $("jobs").textContent = open ? `${counted(open, "job")} under way` : "";
-    } catch (problem) {
-      // A service without a worker has no jobs; another trouble is told where data is asked for.
-      if ([403, 404, 405].includes(problem.status)) return;
-    }
+  if (!hasJobs) return;
+  try {
+    const open = (await json("v1/jobs", { asks: false })).jobs.filter((job) => !isOver(job)).length;
+    $("jobs").textContent = open ? `${counted(open, "job")} under way` : "";
+  } catch (problem) {
+    // A service without a worker has no jobs; another trouble is told where data is asked for.
+    hasJobs = ![403, 404, 405].includes(problem.status);
   }
-  setTimeout(countJobs, COUNT_EVERY);
 }

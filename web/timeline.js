@@ -34,13 +34,7 @@ export class Timeline {
 
   /** Shows these windows, the newest of them in sight. */
   load(windows) {
-    this.#lanes = lanes(windows);
-    const starts = windows.map((window) => window.start);
-    const stops = windows.map((window) => window.stop);
-    this.all = {
-      start: starts.reduce((a, b) => Math.min(a, b), Infinity),
-      stop: stops.reduce((a, b) => Math.max(a, b), 0),
-    };
+    this.#take(windows);
     const narrowest = this.#lanes[0]?.width ?? 1;
     const room = Math.max(this.root.clientWidth - 70, 200);
     const whole = this.all.stop - this.all.start;
@@ -48,6 +42,26 @@ export class Timeline {
     const start = whole < length ? this.all.start : this.all.stop - length;
     this.#view = { start, stop: start + length };
     this.draw();
+  }
+
+  /** Shows these windows instead; the view goes along with the newest if it was in sight, and else stays where it is. */
+  update(windows) {
+    const wasAtEnd = this.#view.stop >= this.all.stop;
+    this.#take(windows);
+    const { start, stop } = this.#view;
+    const moved = wasAtEnd ? Math.max(this.all.stop - stop, 0) : 0;
+    this.#view = { start: start + moved, stop: stop + moved };
+    this.draw();
+  }
+
+  #take(windows) {
+    this.#lanes = lanes(windows);
+    const starts = windows.map((window) => window.start);
+    const stops = windows.map((window) => window.stop);
+    this.all = {
+      start: starts.reduce((a, b) => Math.min(a, b), Infinity),
+      stop: stops.reduce((a, b) => Math.max(a, b), 0),
+    };
   }
 
   /** Marks the pair that is compared: names of windows by side. */

@@ -1,6 +1,6 @@
 // Published windows: their names, their coverage in words, lanes with gaps, which pair to begin with. Pure.
 
-import { bytes, count, counted, duration, minute, span, width } from "./format.js";
+import { bytes, count, counted, duration, minute, span, time, width } from "./format.js";
 
 /** Lanes that the time line draws; windows of still other widths share the last one, which shows no gaps. */
 const LANES_MAX = 6;
@@ -11,7 +11,46 @@ const name = (start, stop) => `${minute(start)}/${minute(stop)}`;
 /** A row of `GET /v1/windows` with its name and its times as numbers. */
 export function prepare(row) {
   const [start, stop] = [Date.parse(row.window_start), Date.parse(row.window_stop)];
-  return { ...row, start, stop, width: stop - start, id: name(start, stop) };
+  return { ...row, start, stop, width: stop - start, id: name(start, stop), published: Date.parse(row.published) };
+}
+
+const greatest = (windows, by) =>
+  windows.reduce((best, window) => (!best || window[by] > best[by] ? window : best), null);
+
+const isFinal = (window) => window.state === "final";
+
+/** Windows that end after this may have changed since they were told: those of the last day, those that are open, and
+ * those with the names `looked`; `null` where none is known. A late object for any other is seen with the next load. */
+export function since(windows, looked) {
+  if (!windows.length) return null;
+  const open = windows.filter((window) => !isFinal(window) || looked.includes(window.id));
+  return open.reduce((from, window) => Math.min(from, window.start), greatest(windows, "stop").stop - DAY);
+}
+
+/** What is known with all windows that end after `from` as they were told now. */
+export function merged(known, from, told) {
+  const kept = known.filter((window) => from !== null && window.stop <= from);
+  return [...kept, ...told].sort((a, b) => a.start - b.start || a.stop - b.stop);
+}
+
+/** How fresh the store is at `now`, in a sentence. */
+export function freshness(windows, now) {
+  const closed = greatest(windows.filter(isFinal), "stop");
+  const open = greatest(
+    windows.filter((window) => !isFinal(window)),
+    "stop",
+  );
+  const behind = (window) =>
+    window.lag_seconds === null ? "without a record yet" : lag(window).join(" ").toLowerCase();
+  const age = Math.max(Math.round((now - greatest(windows, "published").published) / 1000), 0);
+  return [
+    closed && `newest closed window until ${time(closed.stop)}, ${behind(closed)}`,
+    open && `newest open window until ${time(open.stop)}, ${behind(open)}`,
+    `last published ${duration(age)} ago`,
+  ]
+    .filter(Boolean)
+    .join("; ")
+    .replace(/^./, (first) => first.toUpperCase());
 }
 
 /** Both ends of a window as an address may have it: a day, an hour, START/STOP or START/PT1H; `null` for what only the
@@ -37,7 +76,7 @@ export function named({ before, after }) {
 export function troubles(window) {
   const found = [];
   const add = (sign, text) => found.push({ sign, text });
-  if (window.state !== "final") add("◐", "provisional: more may come");
+  if (!isFinal(window)) add("◐", "provisional: more may come");
   const unread = window.objects_listed - window.objects_read - window.objects_set_aside;
   if (unread > 0) add("▲", `${counted(unread, "object")} listed but not read`);
   if (window.objects_set_aside) add("▲", `${counted(window.objects_set_aside, "object")} set aside`);

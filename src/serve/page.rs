@@ -36,13 +36,14 @@ macro_rules! asset {
     };
 }
 
-const ASSETS: [Asset; 20] = [
+const ASSETS: [Asset; 22] = [
     asset!("/", "index.html", HTML),
     asset!("/docs", "docs.html", HTML),
     asset!("style.css", STYLE),
     asset!("icon.svg", PICTURE),
     asset!("api.js", SCRIPT),
     asset!("app.js", SCRIPT),
+    asset!("coverage.js", SCRIPT),
     asset!("docs.js", SCRIPT),
     asset!("dom.js", SCRIPT),
     asset!("explain.js", SCRIPT),
@@ -51,6 +52,7 @@ const ASSETS: [Asset; 20] = [
     asset!("jobs.js", SCRIPT),
     asset!("network.js", SCRIPT),
     asset!("picture.js", SCRIPT),
+    asset!("published.js", SCRIPT),
     asset!("rows.js", SCRIPT),
     asset!("state.js", SCRIPT),
     asset!("table.js", SCRIPT),

@@ -7,8 +7,12 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
+#: Instead of an answer: the connection is closed, as by a service that stands still.
+HANG_UP = "hang up"
+
+
 class Proxy:
-    """Passes requests on to `port`, unless `answer(method, path, headers)` gives `(status, headers, body)`."""
+    """Passes requests on to `port`, unless `answer(method, path, headers)` gives `(status, headers, body)`, or `HANG_UP`."""
 
     def __init__(self, port):
         self.answer = None
@@ -20,8 +24,11 @@ class Proxy:
 
             def handle_any(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                proxy.seen.append((self.command, self.path, dict(self.headers)))
+                proxy.seen.append((self.command, self.path, self.headers))
                 given = proxy.answer and proxy.answer(self.command, self.path, self.headers)
+                if given == HANG_UP:
+                    self.close_connection = True
+                    return
                 status, headers, content = given or self.passed_on(body)
                 if not isinstance(content, bytes):
                     content = json.dumps(content).encode()

@@ -4,15 +4,17 @@ import json
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
 import urllib.request
+from pathlib import Path
 from urllib.parse import urlsplit
 
-from faults import Proxy, ndjson, problem
+from faults import HANG_UP, Proxy, ndjson, problem
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -51,6 +53,7 @@ class Page:
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         self.driver = webdriver.Chrome(options, webdriver.ChromeService("/usr/bin/chromedriver"))
         self.screenshots = screenshots
+        self.hurried = None
         # What one test was answered must not answer the next one.
         self.driver.execute_cdp_cmd("Network.enable", {})
         self.driver.execute_cdp_cmd("Network.setCacheDisabled", {"cacheDisabled": True})
@@ -67,6 +70,17 @@ class Page:
         # Another fragment alone would not load the page anew.
         self.driver.get("about:blank")
         self.driver.get(url)
+
+    def hurry(self):
+        """Until the test is over, what pages do every so many seconds they do a hundred times as often."""
+        source = "const own = setTimeout; window.setTimeout = (f, ms, ...a) => own(f, ms >= 10000 ? ms / 100 : ms, ...a);"
+        added = self.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": source})
+        self.hurried = added["identifier"]
+
+    def at_ease(self):
+        if self.hurried:
+            self.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", {"identifier": self.hurried})
+            self.hurried = None
 
     def ready(self, text=r"\d|No difference"):
         """Waits until the summary of the diff says so."""
@@ -121,7 +135,9 @@ class Page:
         """What the browser complained of, errors of scripts and breaches of the policy, since it was asked last. An
         answer of `status` that a test wants is no complaint, nor is a service without a worker, which has no jobs."""
         entries = [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
-        expected = ["/v1/jobs - Failed to load resource: the server responded with a status of 404"]
+        expected = ["/v1/jobs - Failed to load resource: the server responded with a status of 404",
+                    # The browser itself says it of requests that a test does not let through.
+                    "Failed to load resource: net::ERR_EMPTY_RESPONSE"]
         if status:
             expected.append(f"responded with a status of {status}")
         return [entry for entry in entries if not any(text in entry for text in expected)]
@@ -498,6 +514,177 @@ def the_description_lists_every_operation(page, proxy):
     assert any(urlsplit(link).query == "before=previous" for link in links), links
 
 
+class Store:
+    """What the service says is published, as a follower changes it; the rest is the service's own."""
+
+    def __init__(self, proxy):
+        self.windows, self.tag = json.loads(get(f"{proxy.url}/v1/windows")[1]), 1
+        for window in self.windows:
+            window.update(state="provisional", lag_seconds=45)
+        proxy.answer = self.answer
+
+    def publish(self, place, **values):
+        """A new version of the window at a place; at the end of the list, the next hour's first."""
+        if place == len(self.windows):
+            begin = f"2026-11-20T{12 + place}:00:00Z", f"2026-11-20T{13 + place}:00:00Z"
+            self.windows.append({**self.windows[-1], "window_start": begin[0], "window_stop": begin[1], "version": 0})
+        self.windows[place] = {**self.windows[place], "version": self.windows[place]["version"] + 1, **values}
+        self.tag += 1
+
+    def answer(self, _, path, headers):
+        if path.startswith("/v1/windows"):
+            tag = f'"{path}-{self.tag}"'
+            if headers.get("If-None-Match") == tag:
+                return 304, {"ETag": tag}, b""
+            return 200, {"Content-Type": "application/json", "ETag": tag}, self.windows
+
+
+def asked(proxy, path):
+    return [seen for _, seen, _ in proxy.seen if seen.startswith(path)]
+
+
+def follows_what_another_process_publishes(page, alive):
+    page.hurry()
+    page.open(alive.url)
+    page.ready()
+    assert "1, final" in page.text("#after-coverage") and len(page.all("#timeline .window")) == 2
+    assert re.fullmatch(r"Newest closed window until 20 Nov 14:00, final after .*; last published .* ago",
+                        page.text("#freshness")), page.text("#freshness")
+    alive.digest("2026-11-20T13:00Z/PT30M")
+    page.wait(lambda: len(page.all("#timeline .window")) == 3 and "3 windows published" in page.text("#store"))
+    # A late object makes a new version, which is compared at once, for nobody is at work on the page.
+    newest = max((path for path in Path(alive.logs).rglob("*.log.gz")), key=lambda path: path.name.split("_")[4])
+    *name, _ = newest.name.split("_")
+    shutil.copy(newest, newest.with_name("_".join([*name, "00000000.log.gz"])))
+    before = len(asked(alive, "/v1/diffs"))
+    alive.digest("2026-11-20T13:00Z/PT1H", "--force")
+    page.wait(lambda: "2, final" in page.text("#after-coverage"))
+    page.wait(lambda: len(asked(alive, "/v1/diffs")) > before)
+    page.ready()
+    assert page.shown() > 0 and not page.text("#news") and page.at() == {}
+    # What did not change is not sent again, and nothing is drawn for it.
+    page.js("window.kept = document.querySelector('#timeline .window')")
+    calm = len(alive.seen)
+    page.wait(lambda: len(alive.seen) > calm + 6)
+    held = [headers for _, path, headers in alive.seen[calm:] if path.startswith("/v1/windows")]
+    assert all("If-None-Match" in headers for headers in held), held
+    assert page.js("return window.kept.isConnected")
+
+
+def what_is_newer_is_said_and_leaves_what_a_person_does_alone(page, proxy):
+    store = Store(proxy)
+    page.hurry()
+    page.open(f"{proxy.url}/#before={BEFORE}&after={AFTER}&q=tcp")
+    page.ready()
+    assert page.text("#freshness").startswith("Newest open window until 20 Nov 14:00, behind by 45 s; last published")
+    page.js("window.kept = document.querySelector('#after').selectedOptions[0]")
+    page.find(".more summary").click()
+    page.type("#min_bytes", "12")
+    before = len(asked(proxy, "/v1/diffs"))
+    store.publish(2)
+    page.wait(lambda: len(page.all("#timeline .window")) == 3)
+    assert len(page.all("#after option")) == 3 and not page.text("#news"), "a pair that was picked stays, without a word"
+    store.publish(1, state="final", lag_seconds=1860)
+    page.wait(lambda: "version 2 (final) of 20 Nov 2026, 13:00 to 14:00 (1 h) was published" in page.text("#news"))
+    page.shot("newer")
+    assert page.find("#min_bytes").get_attribute("value") == "12" and page.at().get("min_bytes") is None
+    assert page.driver.switch_to.active_element.get_attribute("id") == "min_bytes"
+    assert page.js("return window.kept.selected && window.kept.isConnected")
+    assert len(asked(proxy, "/v1/diffs")) == before, "the rows were changed unasked"
+    assert "final after 31 min" in page.text("#freshness")
+    page.js("document.querySelector('#min_bytes').value = ''")
+    page.find("#news button").click()
+    page.wait(lambda: len(asked(proxy, "/v1/diffs")) == before + 1)
+    page.ready()
+    assert not page.text("#news") and page.at()["q"] == "tcp" and page.at()["after"] == AFTER
+
+
+def newer_windows_are_offered_to_who_searches_in_the_newest(page, proxy):
+    store = Store(proxy)
+    rows = get(f"{proxy.url}/v1/diffs?before={BEFORE}&after={AFTER}&by=link&format=ndjson")[1]
+    page.hurry()
+    page.open(proxy.url)
+    page.ready()
+    page.type("#q", "tcp")
+    page.wait(lambda: "q" in page.at())
+    store.publish(2)
+    page.wait(lambda: "Newer windows are published" in page.text("#news"))
+    assert page.at()["after"] == AFTER
+    known = proxy.answer
+    proxy.answer = lambda method, path, headers: known(method, path, headers) or (
+        (200, {"Content-Type": "application/x-ndjson"}, rows) if path.startswith("/v1/diffs") else None)
+    page.find("#news button").click()
+    page.ready()
+    next_hour = AFTER.replace("T14", "T15").replace("T13", "T14")
+    assert (page.at()["before"], page.at()["after"], page.at()["q"]) == (AFTER, next_hour, "tcp"), page.at()
+    page.driver.back()
+    page.wait(lambda: page.at()["after"] == AFTER)
+
+
+def nothing_is_asked_while_nobody_looks(page, proxy):
+    Store(proxy)
+    page.hurry()
+    page.open(proxy.url)
+    page.ready()
+    hide = "Object.defineProperty(document, 'hidden', { value: arguments[0], configurable: true })"
+    page.js(hide, True)
+    time.sleep(0.7)
+    before = len(proxy.seen)
+    time.sleep(1)
+    assert len(proxy.seen) == before
+    page.js(f"{hide}; document.dispatchEvent(new Event('visibilitychange'))", False)
+    page.wait(lambda: len(proxy.seen) > before)
+
+
+def a_service_that_stands_still_is_told_in_a_line_and_asked_again(page, proxy):
+    store = Store(proxy)
+    page.hurry()
+    page.open(proxy.url)
+    page.ready()
+    rows = page.shown()
+    proxy.answer = lambda *_: HANG_UP
+    page.wait(lambda: "The service cannot be reached since" in page.text("#unreachable"))
+    assert page.shown() == rows and not page.all("[role=alert]"), "what is known stays"
+    page.shot("unreachable")
+    proxy.answer = lambda _, path, __: problem(503, "the store does not answer") if path.startswith("/v1/windows") else None
+    page.wait(lambda: "cannot answer (the store does not answer)" in page.text("#unreachable"))
+    proxy.answer = store.answer
+    page.wait(lambda: not page.text("#unreachable"))
+    assert not page.complaints(503)
+    # A page that was opened in vain shows itself when it can.
+    proxy.answer = lambda _, path, __: HANG_UP if path.startswith("/v1") else None
+    page.open(proxy.url)
+    page.wait(lambda: page.all("[role=alert]"))
+    page.wait(lambda: page.text("#unreachable"))
+    proxy.answer = store.answer
+    page.ready()
+    assert not page.text("#unreachable") and not page.all("[role=alert]")
+    # Nor does a diff that broke off need a click.
+    proxy.answer = lambda _, path, __: HANG_UP if path.startswith("/v1/diffs") else store.answer(_, path, __)
+    page.choose("#by", "host")
+    page.wait(lambda: page.all("#notice [role=alert]"))
+    proxy.answer = store.answer
+    page.ready()
+    assert not page.text("#notice")
+
+
+def a_token_that_is_refused_later_is_asked_for_once(page, proxy):
+    store = Store(proxy)
+    page.hurry()
+    page.open(proxy.url)
+    page.ready()
+    proxy.answer = lambda _, path, __: problem(401, "this service wants a token") if path.startswith("/v1/") else None
+    page.wait(lambda: "wants a token" in page.text("#windows-notice"))
+    assert not page.find("#token-dialog").is_displayed() and page.shown() > 0
+    before = len(proxy.seen)
+    time.sleep(1)
+    assert len(proxy.seen) <= before + 1
+    proxy.answer = store.answer
+    page.find("#windows-notice button").click()
+    page.ready()
+    assert not page.text("#windows-notice") and not page.complaints(401)
+
+
 def an_empty_store_says_what_to_do(page, empty):
     page.open(empty.url)
     page.wait(lambda: "flowdiff backfill" in page.text("#windows-notice"))
@@ -506,7 +693,11 @@ def an_empty_store_says_what_to_do(page, empty):
 
 
 #: Tests that want another service than the one on the logs and digests of the demo.
-ELSEWHERE = {an_empty_store_says_what_to_do: "empty", a_window_that_is_not_there_names_those_nearby: "without logs"}
+ELSEWHERE = {
+    an_empty_store_says_what_to_do: "empty",
+    a_window_that_is_not_there_names_those_nearby: "without logs",
+    follows_what_another_process_publishes: "alive",
+}
 
 TESTS = [
     opens_with_the_newest_two_adjacent_windows,
@@ -529,6 +720,12 @@ TESTS = [
     coverage_is_marked_by_more_than_colour_and_gaps_can_be_built,
     a_large_diff_says_what_it_shows_and_what_it_leaves_out,
     the_description_lists_every_operation,
+    follows_what_another_process_publishes,
+    what_is_newer_is_said_and_leaves_what_a_person_does_alone,
+    newer_windows_are_offered_to_who_searches_in_the_newest,
+    nothing_is_asked_while_nobody_looks,
+    a_service_that_stands_still_is_told_in_a_line_and_asked_again,
+    a_token_that_is_refused_later_is_asked_for_once,
     an_empty_store_says_what_to_do,
 ]
 
@@ -550,6 +747,7 @@ def passes(test, page, proxy):
         return False
     finally:
         page.js("sessionStorage.clear()")
+        page.at_ease()
     print(f"ok: {name}")
     return True
 
@@ -561,16 +759,24 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([binary, "demo", "--dir", folder], check=True, capture_output=True)
         os.mkdir(f"{folder}/empty")
+        for part in ("logs", "digests"):
+            shutil.copytree(f"{folder}/{part}", f"{folder}/alive/{part}")
         processes = []
         failed = []
         page = Page(screenshots)
         try:
             proxies = {}
             logs = ["--source", f"{folder}/logs"]
-            for name, store, source in [("demo", "digests", logs), ("empty", "empty", logs), ("without logs", "digests", [])]:
+            for name, store, source in [("demo", "digests", logs), ("empty", "empty", logs), ("alive", "alive/digests", ["--source", f"{folder}/alive/logs"]),
+                                        ("without logs", "digests", [])]:
                 process, port = serve(binary, f"{folder}/{store}", source)
                 processes.append(process)
                 proxies[name] = Proxy(port)
+                proxies[name].logs = source[-1] if source else None
+                there = ["--store", f"{folder}/{store}", *source]
+                # Another process publishes in the store.
+                proxies[name].digest = lambda *arguments, there=there: subprocess.run(
+                    [binary, "digest", *arguments, *there], check=True, capture_output=True)
             for test in TESTS:
                 proxy = proxies[ELSEWHERE.get(test, "demo")]
                 failed += [] if passes(test, page, proxy) else [test]
