@@ -2,6 +2,7 @@
 
 import { $, el, notice, written } from "./dom.js";
 import { address, auth, json } from "./api.js";
+import { count } from "./format.js";
 
 /** Methods in the order that operations are listed. */
 const METHODS = ["get", "post", "put", "delete"];
@@ -18,8 +19,11 @@ const resolve = (api, item) =>
 /** A schema in a word or two. */
 function type(api, schema) {
   if (schema?.$ref) return schema.$ref.split("/").at(-1);
-  const { type: own, enum: values, items, oneOf } = schema ?? {};
+  const { type: own, enum: values, items, oneOf, format, minimum: least, maximum: most } = schema ?? {};
   if (values) return values.join(" | ");
+  if (least !== undefined && most !== undefined) return `${count(least)} to ${count(most)}`;
+  if (least !== undefined) return `${own}, at least ${count(least)}`;
+  if (format?.startsWith("ip")) return format.replace("ip", "IP");
   if (oneOf) return oneOf.map((one) => type(api, one)).join(" or ");
   const name = [own ?? "any"]
     .flat()
@@ -28,18 +32,24 @@ function type(api, schema) {
   return name === "array" ? `array of ${type(api, items)}` : name;
 }
 
+/** A field for a value of a parameter: a choice where there are few values, else a line. */
+function field(api, { required, schema: given, example }, update) {
+  const schema = resolve(api, given);
+  if (schema?.enum) {
+    const values = schema.enum.map((value) => el("option", { value }, value));
+    return el("select", { change: update }, required ? null : el("option", { value: "" }, "default"), values);
+  }
+  const placeholder = type(api, schema);
+  const input = el("input", { placeholder, required, spellcheck: "false", autocomplete: "off", input: update });
+  input.value = example ?? schema?.example ?? "";
+  return input;
+}
+
 function operation(api, path, method, said) {
   const parameters = (said.parameters ?? []).map((parameter) => resolve(api, parameter));
   const link = el("a", { class: "try", target: "_blank", rel: "noopener" });
   const fields = parameters.map((parameter) => {
-    const input = el("input", {
-      placeholder: type(api, parameter.schema),
-      required: parameter.required,
-      spellcheck: "false",
-      autocomplete: "off",
-      input: () => update(),
-    });
-    input.value = parameter.example ?? parameter.schema?.example ?? "";
+    const input = field(api, parameter, () => update());
     const label = el(
       "label",
       {},

@@ -29,9 +29,10 @@ use merge::Side;
 use rows::Plan;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// What edges are folded to before they are compared or drawn.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Grain {
     /// The edge key.
@@ -66,6 +67,9 @@ impl Grain {
     }
 }
 
+/// The smallest ratio: a counter moved, however little.
+pub const RATIO_MIN: f64 = 1.0;
+
 /// How digests are compared.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -90,10 +94,10 @@ impl Options {
     /// # Errors
     /// `Invalid` for a ratio below 1, and for one that is infinite or no number.
     pub fn check(&self) -> Result<()> {
-        if self.ratio >= 1.0 && self.ratio.is_finite() {
+        if self.ratio >= RATIO_MIN && self.ratio.is_finite() {
             return Ok(());
         }
-        let fault = if self.ratio < 1.0 { "is below 1" } else { "is not finite" };
+        let fault = if self.ratio < RATIO_MIN { "is below 1" } else { "is not finite" };
         Err(Error::invalid(format!("ratio {} {fault}", self.ratio))
             .with_hint("a ratio of 2 shows edges whose bytes doubled or halved"))
     }

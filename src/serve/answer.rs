@@ -5,6 +5,7 @@ use super::cursor::Cursor;
 use super::etag::Validator;
 use super::front::{Identity, Role};
 use super::negotiate::media_type;
+use super::parameters::page_rows;
 use super::problem::Problem;
 use crate::catalog::Manifest;
 use crate::diff::printable;
@@ -100,12 +101,11 @@ impl Service {
             (None, None) => return Ok(None),
             (limit, _) => limit.unwrap_or(self.options.page_rows_max),
         };
-        if limit == 0 || limit > self.options.page_rows_max {
+        let allowed = page_rows(&self.options);
+        if !allowed.contains(&limit) {
+            let (least, most) = allowed.into_inner();
             return Err(Problem::new(StatusCode::BAD_REQUEST, format!("limit {limit} is no size of a page"))
-                .with_hint(format!(
-                    "a page has 1 to {} rows; without limit all rows are streamed",
-                    self.options.page_rows_max
-                )));
+                .with_hint(format!("a page has {least} to {most} rows; without limit all rows are streamed")));
         }
         if format != Format::Json {
             return Err(Problem::new(StatusCode::BAD_REQUEST, format!("pages are JSON, not {}", format.name()))

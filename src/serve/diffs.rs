@@ -5,13 +5,12 @@ use super::etag::Validator;
 use super::front::Identity;
 use super::negotiate::{media_type, negotiate};
 use super::problem::Problem;
-use super::{EDGES, Service};
+use super::{ALL, Service, parameters};
 use crate::diff::{Grain, diff};
 use crate::output::{OutputOptions, chunks_at_once};
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use clap::ValueEnum;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -24,17 +23,22 @@ pub struct DiffQuery {
     before: String,
     /// The later window.
     after: String,
-    /// What edges are folded to: edge, link, host or interface; default: as the service is set.
-    by: Option<String>,
+    /// What edges are folded to; default: as the service is set.
+    #[param(inline)]
+    by: Option<Grain>,
     /// Shows an edge in both as changed if its bytes moved by at least so many.
     min_bytes: Option<u64>,
-    /// And by at least this ratio.
+    /// And by at least this ratio, up or down.
+    #[param(inline, value_type = Option<parameters::Ratio>)]
     ratio: Option<f64>,
-    /// json, ndjson, csv, arrow, parquet, dot, graphml, mermaid or cytoscape; before `Accept`.
+    /// How it is written; goes before `Accept`.
+    #[param(inline, value_type = Option<parameters::AnyFormat>)]
     format: Option<String>,
     /// Rows of a page; without it all rows are streamed.
+    #[param(inline, value_type = Option<parameters::PageLimit>)]
     limit: Option<u64>,
     /// Where the page begins: `next` of the page before.
+    #[param(inline, value_type = Option<parameters::Next>)]
     cursor: Option<String>,
 }
 
@@ -51,13 +55,11 @@ pub(super) async fn show(
     who: Option<Identity>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let format = negotiate(query.format.as_deref(), &headers, &EDGES)?;
+    let format = negotiate(query.format.as_deref(), &headers, &ALL)?;
     let after = service.window(&query.after)?;
     let before = if query.before == "previous" { after.previous() } else { service.window(&query.before)? };
     let mut options = service.diff.clone();
-    if let Some(by) = &query.by {
-        options.by = grain(by)?;
-    }
+    options.by = query.by.unwrap_or(options.by);
     options.min_bytes = query.min_bytes.unwrap_or(options.min_bytes);
     options.ratio = query.ratio.unwrap_or(options.ratio);
     options.check()?;
@@ -82,10 +84,4 @@ pub(super) async fn show(
         }
         _ => service.answer(rows, format, page, &validator, turn).await,
     }
-}
-
-/// A grain as a client wrote it.
-pub(super) fn grain(by: &str) -> crate::Result<Grain> {
-    Grain::from_str(by, false)
-        .map_err(|_| crate::Error::invalid(format!("by={by:?}: not edge, link, host or interface")))
 }

@@ -1,12 +1,11 @@
 //! `GET /v1/edges` and `GET /v1/graphs`: the edges of one window, as rows and as a graph.
 
 use super::answer::Query;
-use super::diffs::grain;
 use super::etag::Validator;
 use super::front::Identity;
 use super::negotiate::negotiate;
 use super::problem::Problem;
-use super::{EDGES, GRAPHS, Service};
+use super::{ALL, GRAPHS, Service, parameters};
 use crate::diff::{Grain, edges_by};
 use crate::output::Format;
 use axum::extract::State;
@@ -22,11 +21,14 @@ use utoipa::IntoParams;
 pub struct EdgesQuery {
     /// The window: `2026-11-20T12:00Z/PT1H`, `2026-11-20T12`, `2026-11-20`, `PT1H/now`.
     window: String,
-    /// json, ndjson, csv, arrow, parquet, dot, graphml, mermaid or cytoscape; before `Accept`.
+    /// How they are written; goes before `Accept`.
+    #[param(inline, value_type = Option<parameters::AnyFormat>)]
     format: Option<String>,
     /// Rows of a page; without it all rows are streamed.
+    #[param(inline, value_type = Option<parameters::PageLimit>)]
     limit: Option<u64>,
     /// Where the page begins: `next` of the page before.
+    #[param(inline, value_type = Option<parameters::Next>)]
     cursor: Option<String>,
 }
 
@@ -37,9 +39,11 @@ pub struct EdgesQuery {
 pub struct GraphQuery {
     /// The window.
     window: String,
-    /// What edges are folded to: edge, link, host or interface; default: edge.
-    by: Option<String>,
-    /// dot, graphml, mermaid or cytoscape; before `Accept`.
+    /// What edges are folded to; default: edge.
+    #[param(inline)]
+    by: Option<Grain>,
+    /// How it is written; goes before `Accept`.
+    #[param(inline, value_type = Option<parameters::GraphFormat>)]
     format: Option<String>,
 }
 
@@ -56,7 +60,7 @@ pub(super) async fn list(
     who: Option<Identity>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let format = negotiate(query.format.as_deref(), &headers, &EDGES)?;
+    let format = negotiate(query.format.as_deref(), &headers, &ALL)?;
     service.edges(&query, Grain::Edge, format, &headers, who.as_ref()).await
 }
 
@@ -74,7 +78,7 @@ pub(super) async fn graph(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let format = negotiate(query.format.as_deref(), &headers, &GRAPHS)?;
-    let by = query.by.as_deref().map(grain).transpose()?.unwrap_or_default();
+    let by = query.by.unwrap_or_default();
     let query = EdgesQuery { window: query.window, format: query.format, limit: None, cursor: None };
     service.edges(&query, by, format, &headers, who.as_ref()).await
 }

@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use ring::digest::{Context, SHA256};
 
 /// Bytes of the checksum that an entity tag shows: a collision of 2^64 requests away.
-const TAG_BYTES: usize = 16;
+pub const TAG_BYTES: usize = 16;
 
 /// A strong entity tag and how long what it marks is fresh. Source: RFC 9110, section 8.8.3.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! `/v1/jobs`: windows that are being built, asked for by name or by asking for what they make.
 
-use super::Service;
 use super::answer::Query;
 use super::problem::Problem;
+use super::{Service, parameters};
 use crate::catalog::WIDTH_MAX;
 use crate::error::Error;
 use crate::pipeline::jobs::{Job, Jobs, Kind, Record, Requested, Status};
@@ -13,6 +13,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use std::ops::RangeInclusive;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -20,15 +21,17 @@ use uuid::Uuid;
 const LOOK_AGAIN_SECONDS: u64 = 2;
 /// Seconds after which there may be room for another job.
 const ROOM_SECONDS: u64 = 10;
-/// Jobs that are listed unless a request says otherwise, and at the most.
+/// Jobs that are listed unless a request says otherwise.
 const LISTED: usize = 100;
-const LISTED_MAX: usize = 1_000;
+/// How many a request may ask for.
+pub const LISTABLE: RangeInclusive<usize> = 1..=1_000;
 
 /// Windows to build.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JobRequest {
     /// One window, or two to compare: before and after. Written as in `GET /v1/edges`.
+    #[schema(value_type = parameters::JobWindows)]
     windows: Vec<String>,
     /// What they are for; default: `digest` for one window, `diff` for two.
     kind: Option<Kind>,
@@ -58,9 +61,11 @@ pub struct JobList {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct JobsQuery {
-    /// Only those that are `queued`, `running`, `done`, `failed` or `cancelled`.
+    /// Only those in this state.
+    #[param(inline)]
     status: Option<Status>,
-    /// Jobs to list, 1000 at the most; default 100.
+    /// Jobs to list; default 100.
+    #[param(inline, value_type = Option<parameters::JobsLimit>)]
     limit: Option<usize>,
 }
 
@@ -99,9 +104,15 @@ pub(super) async fn list(
     State(service): State<Service>,
     Query(query): Query<JobsQuery>,
 ) -> Result<impl IntoResponse, Problem> {
+    let limit = query.limit.unwrap_or(LISTED);
+    if !LISTABLE.contains(&limit) {
+        let (least, most) = LISTABLE.into_inner();
+        return Err(Problem::new(StatusCode::BAD_REQUEST, format!("limit {limit} is no length of a list"))
+            .with_hint(format!("{least} to {most} jobs are listed, {LISTED} without limit")));
+    }
     let mut records = service.jobs()?.list().await?;
     records.retain(|record| query.status.is_none_or(|status| record.status == status));
-    let listed = query.limit.unwrap_or(LISTED).min(LISTED_MAX).min(records.len());
+    let listed = limit.min(records.len());
     let left_out = records.len() - listed;
     let jobs = records.into_iter().take(listed).map(JobAnswer::from).collect();
     Ok((NO_STORE, Json(JobList { jobs, left_out })))
@@ -109,7 +120,7 @@ pub(super) async fn list(
 
 /// A job: where it is, how far, why it failed, and where its result is.
 #[utoipa::path(get, path = "/v1/jobs/{id}", operation_id = "show_job", tag = "jobs", params(
-    ("id" = String, Path, description = "Id of the job")
+    ("id" = Uuid, Path, description = "Id of the job")
 ), responses(
     (status = 200, description = "The job; `Retry-After` says when to look again", body = JobAnswer),
     (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
@@ -122,7 +133,7 @@ pub(super) async fn show(State(service): State<Service>, Path(id): Path<String>)
 
 /// Calls a job off, and stops the work on it. One that ended already stays as it is.
 #[utoipa::path(delete, path = "/v1/jobs/{id}", operation_id = "cancel_job", tag = "jobs", params(
-    ("id" = String, Path, description = "Id of the job")
+    ("id" = Uuid, Path, description = "Id of the job")
 ), responses(
     (status = 200, description = "The job as it is now", body = JobAnswer),
     (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),

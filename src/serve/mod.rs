@@ -13,6 +13,7 @@ mod meter;
 mod negotiate;
 mod options;
 mod page;
+mod parameters;
 mod problem;
 mod sql;
 mod system;
@@ -47,9 +48,7 @@ use utoipa_axum::routes;
 const ROWS: [Format; 5] = [Format::Json, Format::Ndjson, Format::Csv, Format::Arrow, Format::Parquet];
 /// Formats of graphs.
 const GRAPHS: [Format; 4] = [Format::Dot, Format::Graphml, Format::Mermaid, Format::Cytoscape];
-/// Formats of rows that are also graphs.
-const EDGES: [Format; 9] = ALL;
-/// Every format that is served.
+/// Every format that is served: of rows that are also graphs.
 const ALL: [Format; 9] = {
     let [a, b, c, d, e] = ROWS;
     let [f, g, h, i] = GRAPHS;
@@ -114,9 +113,9 @@ impl std::ops::Deref for Service {
 )]
 struct Description;
 
-/// The routes and their description.
-fn described() -> OpenApiRouter<Service> {
-    OpenApiRouter::with_openapi(Description::openapi())
+/// The routes and their description, for a service that is set so.
+fn described(options: &Options) -> (Router<Service>, utoipa::openapi::OpenApi) {
+    let (routes, mut description) = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(windows::list))
         .routes(routes!(edges::list))
         .routes(routes!(edges::graph))
@@ -130,16 +129,19 @@ fn described() -> OpenApiRouter<Service> {
         .routes(routes!(system::healthz))
         .routes(routes!(system::readyz))
         .routes(routes!(system::version))
+        .split_for_parts();
+    parameters::complete(&mut description, options);
+    (routes, description)
 }
 
-/// The description of the API: OpenAPI 3.1, JSON.
-pub fn openapi() -> utoipa::openapi::OpenApi {
-    described().split_for_parts().1
+/// The description of the API of a service that is set so: OpenAPI 3.1, JSON.
+pub fn openapi(options: &Options) -> utoipa::openapi::OpenApi {
+    described(options).1
 }
 
 /// Everything that `service` answers.
 pub fn router(service: Service) -> Router {
-    let (routes, description) = described().split_for_parts();
+    let (routes, description) = described(&service.options);
     let json = description.to_pretty_json().unwrap_or_default();
     routes
         .route("/openapi.json", get(move || async move { ([(header::CONTENT_TYPE, "application/json")], json) }))

@@ -5,7 +5,7 @@ use super::front::Identity;
 use super::meter::run;
 use super::negotiate::negotiate;
 use super::problem::Problem;
-use super::{ALL, ROWS, Service};
+use super::{ALL, ROWS, Service, parameters};
 use crate::output::Format;
 use crate::session::{Params, queries};
 use crate::window::format_time;
@@ -27,7 +27,7 @@ pub struct SqlBody {
     sql: String,
     /// The values of `$name` in it, as texts or numbers.
     #[serde(default)]
-    #[schema(value_type = BTreeMap<String, String>)]
+    #[schema(value_type = BTreeMap<String, parameters::SqlValue>)]
     params: BTreeMap<String, serde_json::Value>,
 }
 
@@ -36,7 +36,8 @@ pub struct SqlBody {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct FormatQuery {
-    /// json, ndjson, csv, arrow or parquet, and for edges also dot, graphml, mermaid or cytoscape; before `Accept`.
+    /// How the rows are written, those of edges also as a graph; goes before `Accept`.
+    #[param(inline, value_type = Option<parameters::AnyFormat>)]
     format: Option<String>,
 }
 
@@ -57,26 +58,29 @@ pub struct ExplainQuery {
     /// The window.
     window: String,
     /// Source address of the edge.
-    #[param(value_type = String)]
+    #[param(inline, value_type = parameters::Address)]
     srcaddr: IpAddr,
     /// Destination address of the edge.
-    #[param(value_type = String)]
+    #[param(inline, value_type = parameters::Address)]
     dstaddr: IpAddr,
     /// Port on either side.
+    #[param(inline, value_type = Option<parameters::Port>)]
     port: Option<u16>,
     /// IANA protocol number.
+    #[param(inline, value_type = Option<parameters::Protocol>)]
     protocol: Option<u8>,
     /// Interface.
     interface_id: Option<String>,
     /// Lines at most; default 100.
     limit: Option<u64>,
-    /// json, ndjson, csv, arrow or parquet; before `Accept`.
+    /// How they are written; goes before `Accept`.
+    #[param(inline, value_type = Option<parameters::RowFormat>)]
     format: Option<String>,
 }
 
 /// Runs one statement of SQL that reads; times in parameters may be written as everywhere.
 #[utoipa::path(post, path = "/v1/sql", operation_id = "run_sql", tag = "sql", params(FormatQuery), request_body(
-    description = "The statement: JSON with parameters, or plain text", content((SqlBody = "application/json"), (String = "text/plain"))
+    description = "The statement: JSON with parameters, or plain text", content((SqlBody = "application/json"), (String = "text/plain"), (String = "application/sql"))
 ), responses(
     (status = 200, description = "Its rows", content_type = "application/json"),
     (status = "default", description = "Why not", body = Problem, content_type = "application/problem+json"),

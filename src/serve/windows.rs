@@ -4,7 +4,7 @@ use super::answer::Query;
 use super::etag::Validator;
 use super::negotiate::{media_type, negotiate};
 use super::problem::Problem;
-use super::{ROWS, Service};
+use super::{ROWS, Service, parameters};
 use crate::output::{OutputOptions, write_rows};
 use crate::session::{Params, queries};
 use crate::window::{format_time, parse_time};
@@ -23,7 +23,8 @@ pub struct WindowsQuery {
     from: Option<String>,
     /// Windows that begin before this time; default: all.
     to: Option<String>,
-    /// json, ndjson, csv, arrow or parquet; before `Accept`.
+    /// How they are written; goes before `Accept`.
+    #[param(inline, value_type = Option<parameters::RowFormat>)]
     format: Option<String>,
 }
 

@@ -6,6 +6,7 @@ mod backfill;
 mod cli;
 mod corpora;
 mod deliver;
+mod described;
 mod diff;
 mod drop_in;
 mod follow;

@@ -53,11 +53,11 @@ fn service() -> Router {
     router(Service::new(parts()))
 }
 
-fn get(uri: &str) -> Request<Body> {
+pub(crate) fn get(uri: &str) -> Request<Body> {
     Request::get(uri).body(Body::empty()).unwrap()
 }
 
-fn post(uri: &str, content_type: &str, body: &str) -> Request<Body> {
+pub(crate) fn post(uri: &str, content_type: &str, body: &str) -> Request<Body> {
     Request::post(uri).header(header::CONTENT_TYPE, content_type).body(Body::from(body.to_owned())).unwrap()
 }
 
@@ -65,7 +65,7 @@ fn sql(statement: &str) -> Request<Body> {
     post("/v1/sql", "text/plain", statement)
 }
 
-async fn send(router: &Router, request: Request<Body>) -> Response<Body> {
+pub(crate) async fn send(router: &Router, request: Request<Body>) -> Response<Body> {
     router.clone().oneshot(request).await.unwrap()
 }
 
@@ -197,9 +197,9 @@ async fn the_description_of_the_api() {
         snapshot_path => "snapshots/serve",
         prepend_module_to_snapshot => false,
         omit_expression => true,
-    }, { insta::assert_snapshot!("openapi", openapi().to_pretty_json().unwrap()) });
+    }, { insta::assert_snapshot!("openapi", openapi(&Default::default()).to_pretty_json().unwrap()) });
     let served = text(&service(), get("/openapi.json")).await;
-    assert_eq!(served, openapi().to_pretty_json().unwrap());
+    assert_eq!(served, openapi(&Default::default()).to_pretty_json().unwrap());
     assert!(served.contains("\"openapi\": \"3.1.0\""));
     let mut operations: Vec<_> = served.lines().filter(|line| line.contains("\"operationId\"")).collect();
     operations.sort_unstable();
