@@ -1,6 +1,7 @@
 //! `/v1/jobs`: windows that are being built, asked for by name or by asking for what they make.
 
 use super::answer::Query;
+use super::negotiate::sent_media_type;
 use super::problem::Problem;
 use super::{Service, parameters};
 use crate::catalog::WIDTH_MAX;
@@ -260,9 +261,9 @@ fn parse_id(id: &str) -> Result<Uuid, Problem> {
 
 /// The windows of a body. Its content type must be JSON's, which pages of other sites cannot send unasked.
 fn read(headers: &HeaderMap, body: &Bytes) -> Result<JobRequest, Problem> {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if content_type.split(';').next().is_none_or(|name| !name.trim().eq_ignore_ascii_case("application/json")) {
-        let given = format!("a body of {content_type:?} asks for no job");
+    let media_type = sent_media_type(headers).unwrap_or_default();
+    if media_type != "application/json" {
+        let given = format!("a body of {media_type:?} asks for no job");
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, given).with_hint("send application/json"));
     }
     serde_json::from_slice(body).map_err(|error| {

@@ -1,4 +1,4 @@
-//! Which format a client wants: `format=` by name, else the best of `Accept`. Source: RFC 9110, section 12.5.1.
+//! Which format a client wants: `format=` by name, else the best of `Accept`; and which media type it sends. Source: RFC 9110, section 12.5.1.
 
 use super::problem::Problem;
 use crate::output::Format;
@@ -26,6 +26,12 @@ pub fn media_type(format: Format) -> String {
         true => format!("{media_type}; charset=utf-8"),
         false => media_type.to_owned(),
     }
+}
+
+/// The media type of a request's body, in lower case and without its parameters; `None` if it says none.
+pub fn sent_media_type(headers: &HeaderMap) -> Option<String> {
+    let said = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    said.split(';').next().map(|media_type| media_type.trim().to_ascii_lowercase())
 }
 
 /// The format to answer in, one of `offered`, whose first is the default.

@@ -3,7 +3,7 @@
 
 use super::etag::Validator;
 use axum::Router;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
@@ -67,7 +67,7 @@ const LICENCE: Asset = asset!("vendor/cytoscape.LICENSE", TEXT);
 /// The routes of the page. They hold nothing that is secret: whoever may connect may read them.
 pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     ASSETS.into_iter().chain([LICENCE]).fold(Router::new(), |router, asset| {
-        let validator = Validator::new([asset.text], &[]);
+        let validator = Validator::of(asset.text.as_bytes());
         router.route(asset.path, get(move |headers: HeaderMap| async move { asset.answer(&validator, &headers) }))
     })
 }
@@ -75,9 +75,8 @@ pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
 impl Asset {
     /// The file, or that the client holds it already.
     fn answer(&self, validator: &Validator, headers: &HeaderMap) -> Response {
-        let tag = HeaderValue::from_str(&validator.tag).unwrap_or(HeaderValue::from_static("\"\""));
         // Asked for again each time: files of two releases do not fit together.
-        let cached = [(header::ETAG, tag), (header::CACHE_CONTROL, HeaderValue::from_static("no-cache"))];
+        let cached = validator.headers(0);
         if validator.is_held(headers) {
             return (StatusCode::NOT_MODIFIED, cached).into_response();
         }
@@ -95,7 +94,7 @@ impl Asset {
 mod tests {
     use super::*;
     use axum::body::{Body, to_bytes};
-    use axum::http::Request;
+    use axum::http::{HeaderValue, Request};
     use std::collections::BTreeSet;
     use std::path::Path;
     use tower::ServiceExt;
@@ -141,7 +140,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_holds_a_file_is_told_so_and_another_release_has_another_tag() {
         let first = get("/web/app.js", None).await;
-        assert_eq!(first.headers()[header::CACHE_CONTROL], "no-cache");
+        assert_eq!(first.headers()[header::CACHE_CONTROL], "private, no-cache");
         let tag = &first.headers()[header::ETAG];
         let again = get("/web/app.js", Some(tag)).await;
         assert_eq!((again.status(), &again.headers()[header::ETAG]), (StatusCode::NOT_MODIFIED, tag));

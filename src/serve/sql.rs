@@ -3,7 +3,7 @@
 use super::answer::{Query, stream_of};
 use super::front::Identity;
 use super::meter::run;
-use super::negotiate::negotiate;
+use super::negotiate::{negotiate, sent_media_type};
 use super::problem::Problem;
 use super::{ALL, ROWS, Service, parameters};
 use crate::output::Format;
@@ -14,6 +14,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
+use datafusion::prelude::DataFrame;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -95,9 +96,7 @@ pub(super) async fn sql(
     let format = negotiate(query.format.as_deref(), &headers, &ALL)?;
     let (sql, params) = statement(&headers, &body)?;
     let session = service.session.with_memory(service.limits.memory_bytes)?;
-    let plan = session.plan(&sql, &params, service.clock.now());
-    let turn = service.turns.take()?;
-    no_store(stream_of(run(turn, &service.limits, name_of(&who), &sql, plan).await?, format).await?)
+    service.rows_of(session.plan(&sql, &params, service.clock.now()), &sql, who, format).await
 }
 
 /// The queries that can be run by name.
@@ -131,7 +130,7 @@ pub(super) async fn query(
 ) -> Result<Response, Problem> {
     let format = negotiate(params.remove("format").as_deref(), &headers, &ALL)?;
     let query = queries::load(&name, service.queries_dir.as_deref())?;
-    service.named(name_of(&who), &query, &params, format).await
+    service.named(&query, &params, who, format).await
 }
 
 /// The raw records behind an edge, each with its object and line.
@@ -162,40 +161,43 @@ pub(super) async fn explain(
         ("limit", query.limit.map(|limit| limit.to_string())),
     ];
     let params = given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
-    service.named(name_of(&who), &queries::load("explain", None)?, &params, format).await
+    service.named(&queries::load("explain", None)?, &params, who, format).await
 }
 
 impl Service {
     async fn named(
         &self,
-        user: &str,
         query: &queries::Query,
         params: &Params,
+        who: Option<Identity>,
         format: Format,
     ) -> Result<Response, Problem> {
         let session = self.session.with_memory(self.limits.memory_bytes)?;
-        let plan = session.plan_query(query, params, self.clock.now());
-        let turn = self.turns.take()?;
-        no_store(stream_of(run(turn, &self.limits, user, &query.name, plan).await?, format).await?)
+        self.rows_of(session.plan_query(query, params, self.clock.now()), &query.name, who, format).await
     }
-}
 
-/// Who asked, for the log; nobody where the routes have no front.
-fn name_of(who: &Option<Identity>) -> &str {
-    who.as_ref().map_or("", |who| &who.name)
-}
-
-/// What runs anew each time is not kept by anybody.
-fn no_store(mut response: Response) -> Result<Response, Problem> {
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
-    Ok(response)
+    /// What `plan` makes of `statement`, in its turn and within the limits. It runs anew each time, so nobody keeps it.
+    async fn rows_of(
+        &self,
+        plan: impl Future<Output = crate::Result<DataFrame>>,
+        statement: &str,
+        who: Option<Identity>,
+        format: Format,
+    ) -> Result<Response, Problem> {
+        // Nobody asks where the routes have no front.
+        let user = who.as_ref().map_or("", |who| &who.name);
+        let turn = self.turns.take()?;
+        let rows = run(turn, &self.limits, user, statement, plan).await?;
+        let mut response = stream_of(rows, format).await?;
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+        Ok(response)
+    }
 }
 
 /// The statement of a body, by its content type.
 fn statement(headers: &HeaderMap, body: &Bytes) -> Result<(String, Params), Problem> {
     let refuse = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("text/plain");
-    match content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+    match sent_media_type(headers).as_deref().unwrap_or("text/plain") {
         "application/json" => {
             let body: SqlBody = serde_json::from_slice(body)
                 .map_err(|error| refuse(format!("the body is not {{\"sql\": ..., \"params\": ...}}: {error}")))?;
