@@ -16,7 +16,8 @@ pub struct Options {
     pub width: TimeDelta,
     /// Builds windows that are published and final again.
     pub force: bool,
-    /// Takes up the objects that arrived after a window was published, and builds no window that is not.
+    /// Takes up the objects that no digest has: in windows that are published, and in those that are not because there was
+    /// no object of them. Leaves open windows alone of which there is nothing new.
     pub only_late: bool,
 }
 
@@ -25,7 +26,7 @@ pub struct Options {
 pub struct Plan {
     /// The windows to build, in order.
     pub targets: Vec<Target>,
-    /// Windows in the range; if only late objects are wanted, those that are published.
+    /// Windows in the range.
     pub windows: usize,
     /// Windows that are published and need nothing.
     pub done: usize,
@@ -64,9 +65,6 @@ pub async fn plan(builder: &Builder, range: &Window, options: &Options) -> Resul
     let mut candidates = Vec::new();
     for window in split(range, options.width)? {
         let before = published.remove(&window);
-        if options.only_late && before.is_none() {
-            continue;
-        }
         plan.windows += 1;
         let is_final = before.as_ref().is_some_and(|manifest| manifest.state == State::Final);
         match options.only_late || options.force || !is_final {
@@ -75,8 +73,8 @@ pub async fn plan(builder: &Builder, range: &Window, options: &Options) -> Resul
         }
     }
     let report = Report::new();
-    let found = survey(builder, candidates, &Objects::Source, &report, |object, windows| {
-        if windows > 0 {
+    let found = survey(builder, candidates, &Objects::Source, &report, |object, unread, _| {
+        if unread > 0 {
             plan.objects += 1;
             plan.bytes += object.size;
         }

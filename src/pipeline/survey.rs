@@ -3,6 +3,7 @@
 use crate::digest::{Builder, Known, Objects, Sighted, Taken, Target};
 use crate::error::Result;
 use crate::scan::Report;
+use crate::window::Window;
 use std::collections::VecDeque;
 
 /// A window, and what there is of it.
@@ -20,7 +21,8 @@ pub(super) struct Found {
 }
 
 /// Looks through `objects` for those that `targets`, given in order of time and without overlap, can take up. `meet` is
-/// called with every object in the order of file times, and with the windows that want to read it.
+/// called with every object in the order of file times, with the number of windows that want to read it, and with those
+/// among them that do not know it.
 ///
 /// Memory: what is said of a day of objects, and of those that the digests of the windows around one instant have taken.
 ///
@@ -31,14 +33,15 @@ pub(super) async fn survey(
     targets: Vec<Target>,
     objects: &Objects,
     report: &Report,
-    mut meet: impl FnMut(&Sighted, usize),
+    mut meet: impl FnMut(&Sighted, usize, &[Window]),
 ) -> Result<Vec<Found>> {
     let times = builder.file_times(&targets);
     let mut survey = Survey { builder, report, ahead: targets.into(), open: VecDeque::new(), found: Vec::new() };
+    let mut unknown = Vec::new();
     for times in times {
         for object in builder.sighted(objects, times, report).await? {
-            let windows = survey.meet(&object).await?;
-            meet(&object, windows);
+            let unread = survey.meet(&object, &mut unknown).await?;
+            meet(&object, unread, &unknown);
         }
     }
     Ok(survey.end())
@@ -53,8 +56,10 @@ struct Survey<'a> {
 }
 
 impl Survey<'_> {
-    /// Takes note of the next object; returns how many windows want to read it.
-    async fn meet(&mut self, object: &Sighted) -> Result<usize> {
+    /// Takes note of the next object; returns how many windows want to read it. Those that do not know it are left in
+    /// `unknown`.
+    async fn meet(&mut self, object: &Sighted, unknown: &mut Vec<Window>) -> Result<usize> {
+        unknown.clear();
         let (builder, time) = (self.builder, object.file_time);
         while let Some(target) = self.ahead.pop_front_if(|target| builder.reach(&target.window).start <= time) {
             self.begin(target).await?;
@@ -64,16 +69,17 @@ impl Survey<'_> {
         {
             self.found.push(found);
         }
-        let mut windows = 0;
+        let mut unread = 0;
         for (found, taken) in &mut self.open {
             if !builder.reach(&found.target.window).contains(&time) || taken.holds(&object.content) {
                 continue;
             }
-            windows += 1;
+            unread += 1;
             found.unread += 1;
             match taken.knows(&object.content) {
                 Known::No => {
                     found.unknown += 1;
+                    unknown.push(found.target.window);
                     found.news +=
                         u64::from(!self.report.holds_nothing(&object.content, &found.target.window.seconds()));
                 }
@@ -81,7 +87,7 @@ impl Survey<'_> {
                 Known::Replaced => found.is_replaced = true,
             }
         }
-        Ok(windows)
+        Ok(unread)
     }
 
     async fn begin(&mut self, target: Target) -> Result<()> {

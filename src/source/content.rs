@@ -15,6 +15,11 @@ impl Checksum {
         half.copy_from_slice(&digest(&SHA256, text.as_bytes()).as_ref()[..16]);
         Checksum(half)
     }
+
+    /// As a number: sums of them stand for sets.
+    pub fn number(&self) -> u128 {
+        u128::from_be_bytes(self.0)
+    }
 }
 
 /// One content of one object.

@@ -87,6 +87,11 @@ impl Window {
         self.start <= instant && instant < self.stop
     }
 
+    /// The time from the first instant of both windows to the last.
+    pub fn hull(&self, other: &Window) -> Window {
+        Window { start: self.start.min(other.start), stop: self.stop.max(other.stop) }
+    }
+
     /// The window of the same width that ends where this one begins.
     pub fn previous(&self) -> Window {
         Window { start: self.start - self.width(), stop: self.start }

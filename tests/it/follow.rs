@@ -177,9 +177,35 @@ async fn late_objects_make_another_final_version_and_those_beyond_the_horizon_ar
     assert!(told.is_empty(), "only recent times are listed: {told:?}");
     let told = site.follow(&mut follower, "2026-11-20T12:31:00Z").await;
     assert_eq!(told, ["19 11:00 v2 final 0", "19 12:00 v2 final 2"]);
-    assert_eq!(follower.status().facts().late_objects, 2);
+    assert_eq!(follower.status().facts().late_objects, 3, "one was too late when it began");
     let told = site.follow(&mut follower, "2026-11-21T12:31:00Z").await;
-    assert!(told.contains(&"late 18 02:00 1".to_owned()), "{told:?}");
+    assert!(told.contains(&"late 18 02:00 2".to_owned()), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_late_for_windows_that_never_had_an_object_is_reported_once_and_taken_by_only_late() {
+    let site = Site::new();
+    site.write(1, "2026-11-20T12:05:00Z");
+    let mut follower = site.follower("2026-11-20T12:15:00Z");
+    site.follow(&mut follower, "2026-11-20T12:15:00Z").await;
+    // Each reaches two hours.
+    for time in ["18T02:10", "18T02:15", "18T06:55", "17T20:10"] {
+        site.write(2, &format!("2026-11-{time}:00Z"));
+    }
+    let told = site.follow(&mut follower, "2026-11-21T12:31:00Z").await;
+    let late = |told: &[String]| told.iter().filter(|line| line.starts_with("late")).cloned().collect::<Vec<_>>();
+    assert_eq!(late(&told), ["late 17 19:00 1", "late 18 01:00 3"]);
+    assert_eq!(follower.status().facts().late_objects, 4);
+    assert_eq!(late(&site.follow(&mut follower, "2026-11-22T12:31:00Z").await), Vec::<String>::new());
+    site.write(2, "2026-11-18T12:30:00Z");
+    let backfilled = builder(&site.path("logs"), &site.path("store"));
+    let range = Window::parse("2026-11-18T01:00Z/PT7H", Timestamp::UNIX_EPOCH).unwrap();
+    let options = pipeline::Options { width: TimeDelta::hours(1), force: false, only_late: true };
+    let todo = plan(&backfilled, &range, &options).await.unwrap();
+    assert_eq!((todo.windows, todo.targets.len(), todo.objects), (7, 4, 3));
+    backfill(&backfilled, todo, &AtomicBool::new(false), &Report::new(), |_| {}).await.unwrap();
+    let mut another = site.follower("2026-11-22T12:31:00Z");
+    assert_eq!(late(&site.follow(&mut another, "2026-11-22T12:31:00Z").await), ["late 18 12:00 1"]);
 }
 
 /// Takes events down, unless it is told not to.

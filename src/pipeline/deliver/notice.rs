@@ -27,15 +27,15 @@ const LASTS: TimeDelta = TimeDelta::hours(1);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Notice {
-    /// Objects arrived that belong to a window beyond the horizon: no digest takes them up by itself.
+    /// Objects arrived that belong to windows beyond the horizon: no digest takes them up by itself.
     Late {
-        /// First instant of the window.
+        /// First instant of the first window.
         start: Timestamp,
-        /// First instant after the window.
+        /// First instant after the last window.
         stop: Timestamp,
         /// How many objects.
         objects: u64,
-        /// Tells them from others that are late in the same window.
+        /// Tells them from others that are late in the same windows.
         tag: String,
     },
     /// No new object has arrived for a long time.

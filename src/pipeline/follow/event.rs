@@ -28,15 +28,15 @@ pub enum Event {
         /// The version that was delivered last.
         previous: u64,
     },
-    /// Objects arrived that belong to a window beyond the horizon: no digest takes them up by itself.
+    /// Objects arrived that belong to windows beyond the horizon, each counted once: no digest takes them up by itself.
     Late {
-        /// First instant of the window.
+        /// First instant of the first window.
         start: Timestamp,
-        /// First instant after the window.
+        /// First instant after the last window.
         stop: Timestamp,
         /// How many objects.
         objects: u64,
-        /// Tells them from others that are late in the same window: the same whenever the same are found again.
+        /// Tells them from others that are late in the same windows: the same whenever the same are found again.
         tag: String,
     },
     /// No new object has arrived for as long as `follow.canary` says.

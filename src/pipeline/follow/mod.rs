@@ -10,6 +10,7 @@
 //! published it, so a follower may end at any time, and several may work at once without harm (see `lease`).
 
 mod arrivals;
+mod beyond;
 mod connect;
 mod deliveries;
 mod event;

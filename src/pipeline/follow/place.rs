@@ -2,11 +2,12 @@
 //! a follower that begins looks at everything.
 
 use super::Options;
+use super::beyond::Late;
 use crate::clock::Timestamp;
 use crate::digest::{Cadences, LOOKBACK};
 use crate::source::Object;
 use crate::window::Window;
-use chrono::TimeDelta;
+use chrono::{NaiveDate, TimeDelta};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -21,8 +22,6 @@ pub(super) enum Look {
 
 /// The longest pause before a window that fails is tried again.
 const PAUSE_MAX: TimeDelta = TimeDelta::minutes(15);
-/// How often times beyond the horizon are looked at.
-pub(super) const BEYOND_EVERY: TimeDelta = TimeDelta::days(1);
 
 #[derive(Debug)]
 pub(super) struct Place {
@@ -30,7 +29,10 @@ pub(super) struct Place {
     pub(super) open_from: Timestamp,
     horizon_due: Timestamp,
     list_due: Timestamp,
+    /// When to look beyond the horizon again.
     pub(super) beyond_due: Timestamp,
+    /// What was too late when that was last done, by the day of the file times.
+    pub(super) late: BTreeMap<NaiveDate, Late>,
     /// How often flow logs deliver, by all that was stamped `known_from` or later.
     cadences: Arc<Cadences>,
     known_from: Timestamp,
@@ -57,6 +59,7 @@ impl Place {
             horizon_due: due,
             list_due: due,
             beyond_due: due,
+            late: BTreeMap::new(),
             cadences: Arc::default(),
             known_from: Timestamp::MAX_UTC,
             failures: BTreeMap::new(),

@@ -3,7 +3,7 @@
 use super::Follower;
 use super::arrivals::Arrival;
 use super::event::Event;
-use super::place::{BEYOND_EVERY, Look};
+use super::place::Look;
 use crate::catalog::{Manifest, State};
 use crate::clock::Timestamp;
 use crate::digest::{Built, Ended, Objects, Target, is_open};
@@ -64,7 +64,7 @@ impl Follower {
         let mut round = Round::default();
         if let Some(look) = self.place.look(now, self.arrivals.is_some()) {
             round.add(self.look(look, now, stop).await?);
-            if look == Look::Horizon && now >= self.place.beyond_due {
+            if look == Look::Horizon {
                 round.add(self.look_beyond(now, stop).await?);
             }
         }
@@ -122,27 +122,6 @@ impl Follower {
         Ok(pass.round)
     }
 
-    /// Looks at as long a time before the horizon as there is behind it: reports the objects that are too late, and closes
-    /// windows that were left open.
-    async fn look_beyond(&mut self, now: Timestamp, stop: &AtomicBool) -> Result<Round> {
-        let (from, to) = (self.horizon(now - self.options.horizon), self.horizon(now));
-        let mut targets = self.targets(&self.windows(from, to)?).await?;
-        targets.retain(|target| target.window.start() < to && target.before.is_some());
-        let found = survey(&self.builder, targets, &Objects::Source, &self.report, |_, _| {}).await?;
-        let mut open = Vec::new();
-        for Found { target, unknown, .. } in found {
-            if target.before.as_ref().is_some_and(|before| before.state == State::Provisional) {
-                open.push(target);
-            } else if unknown > 0 {
-                let version = target.before.as_ref().map(|before| before.version).unwrap_or_default();
-                self.tell_late(&target.window, unknown, format!("version {version}"));
-            }
-        }
-        let pass = self.build(open, &Objects::Source, &BTreeMap::new(), stop).await?;
-        self.place.beyond_due = now + BEYOND_EVERY;
-        Ok(pass.0)
-    }
-
     /// Takes up the objects that it is told of, and acknowledges them.
     async fn take(&mut self, told: Vec<Arrival>, now: Timestamp, stop: &AtomicBool) -> Result<Round> {
         let mut objects: Vec<Arc<Object>> = told.iter().flat_map(|arrival| &arrival.objects).cloned().collect();
@@ -157,7 +136,7 @@ impl Follower {
         }
         for (window, keys) in late {
             let tag = Uuid::new_v5(&Uuid::NAMESPACE_URL, keys.join("\n").as_bytes());
-            self.tell_late(&window, keys.len() as u64, tag.to_string());
+            self.tell_late(&window, keys.len() as u64, keys.len() as u64, tag.to_string());
         }
         windows.retain(|window| times.range(self.builder.reach(window)).next().is_some());
         let read = self.report.figures().read;
@@ -194,7 +173,7 @@ impl Follower {
     ) -> Result<Pass> {
         let now = self.builder.clock.now();
         let candidates = self.targets(windows).await?;
-        let found = survey(&self.builder, candidates, objects, &self.report, |object, _| {
+        let found = survey(&self.builder, candidates, objects, &self.report, |object, _, _| {
             if let Some(watermark) = &mut watermark {
                 watermark.observe(&object.flow_log, object.file_time);
             }
@@ -250,7 +229,7 @@ impl Follower {
 
     /// Builds `targets` and tells what comes of them: returns the states of those that are built. `late` says how many
     /// objects of each are late.
-    async fn build(
+    pub(super) async fn build(
         &mut self,
         targets: Vec<Target>,
         objects: &Objects,
@@ -324,8 +303,9 @@ impl Follower {
         }
     }
 
-    fn tell_late(&self, window: &Window, objects: u64, tag: String) {
-        self.status.update(|facts| facts.late_objects += objects);
+    /// Tells of objects that are too late, `new` of which were not told of before.
+    pub(super) fn tell_late(&self, window: &Window, objects: u64, new: u64, tag: String) {
+        self.status.update(|facts| facts.late_objects += new);
         self.notice(Event::Late { start: window.start(), stop: window.stop(), objects, tag });
     }
 
@@ -352,7 +332,7 @@ impl Follower {
     }
 
     /// The first instant of which windows are followed at `now`: all objects of theirs are within the horizon.
-    fn horizon(&self, now: Timestamp) -> Timestamp {
+    pub(super) fn horizon(&self, now: Timestamp) -> Timestamp {
         let first = now - self.options.horizon + FILE_TIME_EARLY;
         first - TimeDelta::seconds(first.timestamp().rem_euclid(60)) + TimeDelta::minutes(1)
     }
@@ -365,7 +345,7 @@ impl Follower {
     }
 
     /// The windows that begin at `from` or later, and not after `to`.
-    fn windows(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Window>> {
+    pub(super) fn windows(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Window>> {
         let stop = self.window_of(to)?.stop();
         match from < stop {
             true => Ok(split(&Window::new(from, stop)?, self.options.width)?.collect()),
@@ -374,7 +354,7 @@ impl Follower {
     }
 
     /// What is published of windows, given in order.
-    async fn targets(&self, windows: &[Window]) -> Result<Vec<Target>> {
+    pub(super) async fn targets(&self, windows: &[Window]) -> Result<Vec<Target>> {
         let (Some(first), Some(last)) = (windows.first(), windows.last()) else { return Ok(Vec::new()) };
         let manifests = self.builder.catalog.list_within(&Window::new(first.start(), last.stop())?).await?;
         let mut published = BTreeMap::new();

@@ -1,0 +1,78 @@
+//! Beyond the horizon: objects that came too late are reported, and windows that were left open are closed. In: the
+//! windows of as long a time before the horizon as there is behind it. Out: one event for each day of objects that no
+//! digest has.
+
+use super::Follower;
+use super::round::Round;
+use crate::catalog::State;
+use crate::clock::Timestamp;
+use crate::digest::Objects;
+use crate::error::Result;
+use crate::pipeline::survey::{Found, survey};
+use crate::window::Window;
+use chrono::{NaiveDate, NaiveTime, TimeDelta};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicBool;
+use uuid::Uuid;
+
+/// How often times beyond the horizon are looked at.
+const EVERY: TimeDelta = TimeDelta::days(1);
+
+/// Objects stamped on one day that windows lack which nobody takes them into by himself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Late {
+    /// From the first of these windows to the last.
+    windows: Window,
+    objects: u64,
+    /// Sum of the checksums of their keys: tells them from others.
+    keys: u128,
+}
+
+impl Follower {
+    /// Looks beyond the horizon if it is time to.
+    ///
+    /// # Errors
+    /// What the source says if it cannot be listed, and what the store says.
+    pub(super) async fn look_beyond(&mut self, now: Timestamp, stop: &AtomicBool) -> Result<Round> {
+        if now < self.place.beyond_due {
+            return Ok(Round::default());
+        }
+        let to = self.horizon(now);
+        // Whole days, so that of a day the same is found as long as nothing comes.
+        let from = self.horizon(now - self.options.horizon).date_naive().and_time(NaiveTime::MIN).and_utc();
+        let mut targets = self.targets(&self.windows(from, to)?).await?;
+        targets.retain(|target| target.window.start() < to);
+        let is_open = |state: Option<State>| state == Some(State::Provisional);
+        let open: BTreeSet<Window> = targets
+            .iter()
+            .filter(|target| is_open(target.before.as_ref().map(|before| before.state)))
+            .map(|target| target.window)
+            .collect();
+        let mut late = BTreeMap::<NaiveDate, Late>::new();
+        let found = survey(&self.builder, targets, &Objects::Source, &self.report, |object, _, unknown| {
+            let mut lacking = unknown.iter().filter(|window| !open.contains(window));
+            if let (Some(first), true) = (lacking.next(), object.file_time >= from) {
+                let windows = lacking.fold(*first, |all, window| all.hull(window));
+                let day = late.entry(object.file_time.date_naive()).or_insert(Late { windows, objects: 0, keys: 0 });
+                day.windows = day.windows.hull(&windows);
+                day.objects += 1;
+                day.keys = day.keys.wrapping_add(object.content.key.number());
+            }
+        });
+        let mut found = found.await?;
+        found.retain(|Found { target, .. }| open.contains(&target.window));
+        let open = found.into_iter().map(|found| found.target).collect();
+        for (day, late) in &late {
+            let before = self.place.late.get(day);
+            if before != Some(late) {
+                let counted = before.map_or(0, |before| before.objects);
+                let tag = Uuid::from_u128(late.keys).to_string();
+                self.tell_late(&late.windows, late.objects, late.objects.saturating_sub(counted), tag);
+            }
+        }
+        self.place.late = late;
+        let (round, _) = self.build(open, &Objects::Source, &BTreeMap::new(), stop).await?;
+        self.place.beyond_due = now + EVERY;
+        Ok(round)
+    }
+}
