@@ -204,8 +204,30 @@ async fn what_is_late_for_windows_that_never_had_an_object_is_reported_once_and_
     let todo = plan(&backfilled, &range, &options).await.unwrap();
     assert_eq!((todo.windows, todo.targets.len(), todo.objects), (7, 4, 3));
     backfill(&backfilled, todo, &AtomicBool::new(false), &Report::new(), |_| {}).await.unwrap();
-    let mut another = site.follower("2026-11-22T12:31:00Z");
-    assert_eq!(late(&site.follow(&mut another, "2026-11-22T12:31:00Z").await), ["late 18 12:00 1"]);
+    let mut another = site.follower("2026-11-23T12:31:00Z");
+    assert_eq!(late(&site.follow(&mut another, "2026-11-23T12:31:00Z").await), ["late 18 12:00 1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_up_to_twice_the_horizon_late_is_reported_wherever_it_falls_between_two_looks() {
+    let site = Site::new();
+    site.write(1, "2026-11-20T12:05:00Z");
+    let mut follower = site.follower("2026-11-21T12:31:00Z");
+    let late = |told: Vec<String>| told.into_iter().filter(|line| line.starts_with("late")).collect::<Vec<_>>();
+    assert_eq!(late(site.follow(&mut follower, "2026-11-21T12:31:00Z").await), Vec::<String>::new());
+    // It comes just after, nearly four days late; a day later it is nearly five days old.
+    site.write(2, "2026-11-17T13:30:00Z");
+    assert_eq!(late(site.follow(&mut follower, "2026-11-21T20:31:00Z").await), Vec::<String>::new());
+    assert_eq!(late(site.follow(&mut follower, "2026-11-22T12:31:00Z").await), ["late 17 13:00 1"]);
+    // Nobody follows for three days.
+    site.write(2, "2026-11-18T13:30:00Z");
+    let mut follower = site.follower("2026-11-25T14:00:00Z");
+    assert_eq!(late(site.follow(&mut follower, "2026-11-25T14:00:00Z").await), ["late 18 13:00 1"]);
+    // Who begins soon after need not look again.
+    site.write(2, "2026-11-21T21:30:00Z");
+    let mut follower = site.follower("2026-11-25T16:00:00Z");
+    assert_eq!(late(site.follow(&mut follower, "2026-11-25T16:00:00Z").await), Vec::<String>::new());
+    assert_eq!(late(site.follow(&mut follower, "2026-11-26T14:00:00Z").await), ["late 21 21:00 1"]);
 }
 
 /// Takes events down, unless it is told not to.

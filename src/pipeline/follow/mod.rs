@@ -58,8 +58,9 @@ pub struct Options {
     /// How often all times within the horizon are listed, for objects that come late; default 15 minutes.
     #[serde(with = "crate::config::duration")]
     pub reconcile_every: TimeDelta,
-    /// How late an object may be and still be taken up, counted from its file time; default 2 days. Later ones are
-    /// reported, and left to `backfill --only-late`.
+    /// How late an object may be and still be taken up, counted from its file time; default 2 days. Later ones, up to twice
+    /// as late, are reported once a day, and left to `backfill --only-late`; still later ones are reported if a notification
+    /// names them.
     #[serde(with = "crate::config::duration")]
     pub horizon: TimeDelta,
     /// A flow log that has delivered nothing stamped within this time holds no window open; default 30 minutes. Longer

@@ -31,8 +31,8 @@ pub(super) struct Place {
     list_due: Timestamp,
     /// When to look beyond the horizon again.
     pub(super) beyond_due: Timestamp,
-    /// What was too late when that was last done, by the day of the file times.
-    pub(super) late: BTreeMap<NaiveDate, Late>,
+    /// What was too late when that was last done, by the day of the file times; `None` if it was not done yet.
+    pub(super) late: Option<BTreeMap<NaiveDate, Late>>,
     /// How often flow logs deliver, by all that was stamped `known_from` or later.
     cadences: Arc<Cadences>,
     known_from: Timestamp,
@@ -59,7 +59,7 @@ impl Place {
             horizon_due: due,
             list_due: due,
             beyond_due: due,
-            late: BTreeMap::new(),
+            late: None,
             cadences: Arc::default(),
             known_from: Timestamp::MAX_UTC,
             failures: BTreeMap::new(),

@@ -317,7 +317,7 @@ impl Follower {
     }
 
     /// Hands over what there is to notice; returns whether nothing is left.
-    async fn hand_over(&self) -> bool {
+    pub(super) async fn hand_over(&self) -> bool {
         match &self.deliveries {
             Some(deliveries) => deliveries.hand_over().await,
             None => true,
