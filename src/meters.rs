@@ -99,7 +99,7 @@ metrics! {
     FOLLOW_GETS = "flowdiff_follow_get_requests_total", Counter, None, [], &[], "GET requests of a follower";
     FOLLOW_PUBLISHED = "flowdiff_follow_published_total", Counter, None, [], &[], "Versions that a follower published";
     FOLLOW_LATE = "flowdiff_follow_late_objects_total", Counter, None, [], &[],
-        "Objects that came after their window was closed, or beyond the horizon";
+        "Objects that came after a window that they reach was closed, or beyond the horizon; each counts once";
     FOLLOW_DELIVERED = "flowdiff_follow_deliveries_total", Counter, None, [], &[], "Windows handed over for delivery";
     FOLLOW_LEADS = "flowdiff_follow_leads", Gauge, None, [], &[], "1 while this follower works, 0 while it stands by";
     FOLLOW_OPEN = "flowdiff_follow_open_windows", Gauge, None, [], &[], "Windows that may still change";

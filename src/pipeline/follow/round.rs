@@ -173,9 +173,16 @@ impl Follower {
     ) -> Result<Pass> {
         let now = self.builder.clock.now();
         let candidates = self.targets(windows).await?;
-        let found = survey(&self.builder, candidates, objects, &self.report, |object, _, _| {
+        let is_final = |target: &&Target| target.before.as_ref().is_some_and(|before| before.state == State::Final);
+        let closed: BTreeSet<Window> = candidates.iter().filter(is_final).map(|target| target.window).collect();
+        // An object makes a new version of all closed windows that it reaches, and is late once: in the first of them.
+        let mut late = BTreeMap::<Window, u64>::new();
+        let found = survey(&self.builder, candidates, objects, &self.report, |object, _, unknown| {
             if let Some(watermark) = &mut watermark {
                 watermark.observe(&object.flow_log, object.file_time);
+            }
+            if let Some(first) = unknown.iter().find(|window| closed.contains(window)) {
+                *late.entry(*first).or_default() += 1;
             }
         });
         let found = found.await?;
@@ -186,7 +193,7 @@ impl Follower {
             !is_open(window, &options, now) && reached.is_some_and(|reached| reached >= closes)
         };
         let mut pass = Pass::default();
-        let (mut targets, mut late, mut states) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        let (mut targets, mut states) = (Vec::new(), BTreeMap::new());
         for Found { mut target, unknown, news, is_replaced, .. } in found {
             let window = target.window;
             let state = target.before.as_ref().map(|before| before.state);
@@ -208,9 +215,6 @@ impl Follower {
                 pass.round.failed += 1;
                 continue;
             }
-            if state == Some(State::Final) {
-                late.insert(window, unknown);
-            }
             target.force = is_replaced;
             target.hold = state != Some(State::Final) && !has_passed(&window);
             targets.push(target);
@@ -228,7 +232,7 @@ impl Follower {
     }
 
     /// Builds `targets` and tells what comes of them: returns the states of those that are built. `late` says how many
-    /// objects of each are late.
+    /// late objects count in each.
     pub(super) async fn build(
         &mut self,
         targets: Vec<Target>,

@@ -22,7 +22,7 @@ pub struct Facts {
     pub list_requests: u64,
     /// GET requests.
     pub get_requests: u64,
-    /// Objects that arrived after their window was closed.
+    /// Objects that arrived after a window was closed that they reach, each once.
     pub late_objects: u64,
     /// Versions published.
     pub published: u64,
