@@ -7,7 +7,7 @@
 //! looked at.
 
 use super::Follower;
-use super::round::Round;
+use super::round::{Round, late_event};
 use crate::catalog::{Journal, State};
 use crate::clock::Timestamp;
 use crate::digest::Objects;
@@ -85,18 +85,23 @@ impl Follower {
         let mut found = found.await?;
         found.retain(|Found { target, .. }| open.contains(&target.window));
         let open = found.into_iter().map(|found| found.target).collect();
+        let mut told = Vec::new();
         for (day, late) in &late {
             let before = self.place.late.as_ref().and_then(|late| late.get(day));
             if before != Some(late) {
                 let counted = before.map_or(0, |before| before.objects);
                 let tag = Uuid::from_u128(late.keys).to_string();
-                self.tell_late(&late.windows, late.objects, late.objects.saturating_sub(counted), tag);
+                told.push((late_event(&late.windows, late.objects, tag), late.objects.saturating_sub(counted)));
             }
         }
-        self.place.late = Some(late);
+        let is_told = self.tell_late(told).await;
         let (round, _) = self.build(open, &Objects::Source, &BTreeMap::new(), stop).await?;
+        if !is_told {
+            return Ok(round);
+        }
+        self.place.late = Some(late);
         self.place.beyond_due = now + EVERY;
-        if round.left == 0 && self.hand_over().await {
+        if round.left == 0 {
             match journal.append(&id, newest.map_or(0, |entry| entry.number), &Looked { at: now }).await {
                 // Another follower has looked, too.
                 Err(error) if error.kind() != ErrorKind::Conflict => return Err(error),

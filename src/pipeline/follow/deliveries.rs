@@ -10,7 +10,7 @@ use crate::error::{ErrorKind, Result};
 use crate::window::Window;
 use chrono::{NaiveDateTime, TimeDelta};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -20,8 +20,6 @@ use tokio_util::sync::CancellationToken;
 /// Pause after the first failure; doubled after each further one.
 const PAUSE: Duration = Duration::from_secs(5);
 const PAUSE_MAX: Duration = Duration::from_secs(300);
-/// Events besides windows that may wait to be handed over.
-const NOTICES_MAX: usize = 64;
 
 /// An entry of the journal `closings`, one line for each window: the version that was delivered last.
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,15 +35,15 @@ pub(super) struct Deliveries {
     tell: Tell,
     status: Arc<Status>,
     waiting: Mutex<Waiting>,
-    /// Held by who hands notices over.
-    turn: tokio::sync::Mutex<()>,
     added: Notify,
 }
 
-/// Invariant: `delivered` holds windows within the horizon alone, see [`Deliveries::forget`].
+/// Invariants:
+/// - `delivered` holds windows within the horizon alone, see [`Deliveries::forget`].
+/// - `notices` holds the newest event of each window that is open, and of none: no more than there are such windows.
 #[derive(Debug, Default)]
 struct Waiting {
-    notices: VecDeque<Event>,
+    notices: BTreeMap<Option<Window>, Event>,
     /// When they are tried again, and how often they have failed.
     notices_due: (Option<Instant>, u32),
     /// When each window is due, and how often it has failed.
@@ -57,8 +55,8 @@ struct Waiting {
 impl Deliveries {
     pub(super) fn new(catalog: &Catalog, sink: Arc<dyn Sink>, tell: Tell, status: Arc<Status>) -> Deliveries {
         let (catalog, journal) = (catalog.clone(), Journal::new(catalog, "closings"));
-        let (waiting, turn, added) = Default::default();
-        Deliveries { catalog, journal, sink, tell, status, waiting, turn, added }
+        let (waiting, added) = Default::default();
+        Deliveries { catalog, journal, sink, tell, status, waiting, added }
     }
 
     /// Sees to it that the final version of a window is delivered, unless it is known to be.
@@ -71,17 +69,25 @@ impl Deliveries {
         }
     }
 
-    /// Sees to it that an event is handed over. If too many wait, the oldest is dropped, and that is logged: what it tells
-    /// of is found again, by who looks at the source or the queue anew.
+    /// Sees to it that a provisional version or a silence is handed over. It takes the place of an older version of the
+    /// same window, or of an earlier silence, that still waits.
     pub(super) fn notice(&self, event: Event) {
+        let window = match &event {
+            Event::Published { manifest } => manifest.window().ok(),
+            _ => None,
+        };
         let mut waiting = self.lock();
-        if waiting.notices.len() == NOTICES_MAX {
-            let dropped = waiting.notices.pop_front();
-            tracing::warn!(?dropped, "too many events wait for delivery");
-        }
-        waiting.notices.push_back(event);
+        waiting.notices.insert(window, event);
         waiting.notices_due = (None, 0);
         self.added.notify_one();
+    }
+
+    /// Hands an event over at once: when this returns without an error, what it calls for is durable.
+    ///
+    /// # Errors
+    /// What the sink says; whoever found out what happened must find it out again then.
+    pub(super) async fn hand_over(&self, event: &Event) -> Result<()> {
+        self.sink.deliver(event).await
     }
 
     /// Forgets what was delivered of windows before an instant: nobody asks again.
@@ -115,7 +121,7 @@ impl Deliveries {
                 (notices, waiting.windows.iter().map(|(window, (due, _))| (*due, *window)).min())
             };
             if notices.is_some_and(is_reached) {
-                self.hand_over().await;
+                self.hand_over_notices().await;
                 continue;
             }
             match windows {
@@ -141,7 +147,7 @@ impl Deliveries {
 
     /// Tries everything that waits once; returns how many windows and other events are left.
     pub(super) async fn settle(&self) -> usize {
-        self.hand_over().await;
+        self.hand_over_notices().await;
         let windows: Vec<Window> = self.lock().windows.keys().copied().collect();
         for window in windows {
             self.try_deliver(window).await;
@@ -150,21 +156,18 @@ impl Deliveries {
         waiting.windows.len() + waiting.notices.len()
     }
 
-    /// Hands over what waits besides windows; returns whether nothing is left. What fails is tried again later.
-    pub(super) async fn hand_over(&self) -> bool {
-        // Whoever finds nothing waiting may count on it: nobody else is still at it.
-        let _turn = self.turn.lock().await;
-        let waiting = self.lock().notices.len();
-        for _ in 0..waiting {
-            let Some(event) = self.lock().notices.pop_front() else { break };
+    /// Hands over what waits besides windows. What fails is tried again later, unless something newer takes its place.
+    async fn hand_over_notices(&self) {
+        let waiting: Vec<Option<Window>> = self.lock().notices.keys().copied().collect();
+        for window in waiting {
+            let Some(event) = self.lock().notices.remove(&window) else { continue };
             let Err(error) = self.sink.deliver(&event).await else { continue };
             tracing::warn!(?event, error = error.copy().to_string(), "an event could not be delivered");
             let mut waiting = self.lock();
             let failures = waiting.notices_due.1;
             waiting.notices_due = (Some(after_failures(failures)), (failures + 1).min(16));
-            waiting.notices.push_back(event);
+            waiting.notices.entry(window).or_insert(event);
         }
-        self.lock().notices.is_empty()
     }
 
     async fn try_deliver(&self, window: Window) {

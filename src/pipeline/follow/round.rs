@@ -7,11 +7,12 @@ use super::place::Look;
 use crate::catalog::{Manifest, State};
 use crate::clock::Timestamp;
 use crate::digest::{Built, Ended, Objects, Target, is_open};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::survey::{Found, survey};
 use crate::source::Object;
 use crate::window::{FILE_TIME_EARLY, Watermark, Window, split};
 use chrono::TimeDelta;
+use futures::{StreamExt, TryStreamExt, stream};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -20,6 +21,8 @@ use uuid::Uuid;
 
 /// Windows whose end may wait to be told.
 const ENDED_WAITING: usize = 16;
+/// Windows with late objects that are told of at once.
+const LATE_AT_ONCE: usize = 16;
 
 /// What came of a round.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -134,10 +137,12 @@ impl Follower {
         for object in objects.iter().filter(|object| object.name.file_time < first) {
             late.entry(self.window_of(object.name.file_time)?).or_default().push(object.location.as_ref());
         }
-        for (window, keys) in late {
+        let late = late.into_iter().map(|(window, keys)| {
             let tag = Uuid::new_v5(&Uuid::NAMESPACE_URL, keys.join("\n").as_bytes());
-            self.tell_late(&window, keys.len() as u64, keys.len() as u64, tag.to_string());
-        }
+            let new = keys.len() as u64;
+            (late_event(&window, new, tag.to_string()), new)
+        });
+        let is_told = self.tell_late(late.collect()).await;
         windows.retain(|window| times.range(self.builder.reach(window)).next().is_some());
         let read = self.report.figures().read;
         let pass = self.pass(&windows, &Objects::Told(objects.into()), None, stop).await?;
@@ -150,7 +155,6 @@ impl Follower {
             self.place.list_next();
         }
         self.canary(self.report.figures().read > read, now);
-        let is_told = self.hand_over().await;
         for Arrival { objects, receipt } in told {
             let is_undone = |object: &Arc<Object>| {
                 (!is_told && object.name.file_time < first)
@@ -307,24 +311,28 @@ impl Follower {
         }
     }
 
-    /// Tells of objects that are too late, `new` of which were not told of before.
-    pub(super) fn tell_late(&self, window: &Window, objects: u64, new: u64, tag: String) {
-        self.status.update(|facts| facts.late_objects += new);
-        self.notice(Event::Late { start: window.start(), stop: window.stop(), objects, tag });
+    /// Tells of objects that are too late, with how many of them were not told of before. Returns whether all of it is
+    /// durable; if not, they are to be found again.
+    pub(super) async fn tell_late(&self, late: Vec<(Event, u64)>) -> bool {
+        let told = stream::iter(late).map(Ok).try_for_each_concurrent(LATE_AT_ONCE, |(event, new)| async move {
+            if let Some(deliveries) = &self.deliveries {
+                deliveries.hand_over(&event).await?;
+            }
+            (self.tell)(&event);
+            self.status.update(|facts| facts.late_objects += new);
+            Ok::<(), Error>(())
+        });
+        let told = told.await;
+        if let Err(error) = &told {
+            tracing::warn!(error = error.copy().to_string(), "late objects could not be told of; they are found again");
+        }
+        told.is_ok()
     }
 
     fn canary(&mut self, has_news: bool, now: Timestamp) {
         let newest = self.status.facts().newest_object;
         if let Some(since) = self.place.news(has_news, newest, now, self.options.canary) {
             self.notice(Event::Canary { since });
-        }
-    }
-
-    /// Hands over what there is to notice; returns whether nothing is left.
-    pub(super) async fn hand_over(&self) -> bool {
-        match &self.deliveries {
-            Some(deliveries) => deliveries.hand_over().await,
-            None => true,
         }
     }
 
@@ -368,4 +376,8 @@ impl Follower {
         let target = |window: &Window| Target { before: published.remove(window), ..Target::new(*window) };
         Ok(windows.iter().map(target).collect())
     }
+}
+
+pub(super) fn late_event(window: &Window, objects: u64, tag: String) -> Event {
+    Event::Late { start: window.start(), stop: window.stop(), objects, tag }
 }
