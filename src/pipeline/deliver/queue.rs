@@ -31,6 +31,8 @@ struct State {
 struct Due {
     /// Since when it waits.
     since: Instant,
+    /// When it was last begun.
+    tried: Option<Instant>,
     pause: Pause,
     /// Whether it was added since it was begun: then it is not told by what is told now.
     is_renewed: bool,
@@ -57,7 +59,7 @@ impl Pause {
 impl Queue {
     /// Puts a delivery in its place.
     pub(super) fn add(&self, time: Timestamp, item: Item) {
-        let new = || Due { since: Instant::now(), pause: Pause::default(), is_renewed: true };
+        let new = || Due { since: Instant::now(), tried: None, pause: Pause::default(), is_renewed: true };
         self.lock().due.entry((time, item)).or_insert_with(new).is_renewed = true;
         self.added.notify_one();
     }
@@ -66,6 +68,7 @@ impl Queue {
     pub(super) fn begin(&self, time: Timestamp, item: Item) {
         if let Some(due) = self.lock().due.get_mut(&(time, item)) {
             due.is_renewed = false;
+            due.tried = Some(Instant::now());
         }
     }
 
@@ -79,7 +82,9 @@ impl Queue {
         }
     }
 
-    /// Leaves a delivery alone for a while, all of them if the receiver is down.
+    /// Leaves a delivery alone for a while, and the receiver if it is down. When that is over another delivery is tried,
+    /// the one that was not for the longest time: whether the receiver is down or takes one message alone badly, nobody
+    /// knows before.
     pub(super) fn pause(
         &self,
         time: Timestamp,
@@ -89,10 +94,19 @@ impl Queue {
         wanted: Option<Duration>,
     ) {
         let mut state = self.lock();
-        if is_down {
-            state.down = state.down.after_failure(longest, wanted);
-        } else if let Some(due) = state.due.get_mut(&(time, item)) {
-            due.pause = due.pause.after_failure(longest, wanted);
+        state.down = match is_down {
+            true => state.down.after_failure(longest, wanted),
+            false => Pause::default(),
+        };
+        if let Some(due) = state.due.get_mut(&(time, item)) {
+            due.pause = due.pause.after_failure(longest, wanted.filter(|_| !is_down));
+        }
+    }
+
+    /// Leaves a delivery alone for a while that was not sent, for longer each time.
+    pub(super) fn postpone(&self, time: Timestamp, item: Item, longest: Duration) {
+        if let Some(due) = self.lock().due.get_mut(&(time, item)) {
+            due.pause = due.pause.after_failure(longest, None);
         }
     }
 
@@ -116,11 +130,15 @@ impl Queue {
         loop {
             let wake = {
                 let state = self.lock();
-                let ready = |due: &Due| due.pause.until.max(state.down.until);
-                match state.due.iter().map(|(place, due)| (ready(due), *place)).min() {
-                    Some((until, place)) if until.is_none_or(|until| until <= Instant::now()) => return place,
-                    next => next.and_then(|(until, _)| until),
+                let now = Instant::now();
+                let is_reached = |until: &Option<Instant>| until.is_none_or(|until| until <= now);
+                let is_ready = |due: &Due| is_reached(&due.pause.until.max(state.down.until));
+                // Those that failed come after those that were not tried, the one that was tried last at the end.
+                let ready = state.due.iter().filter(|(_, due)| is_ready(due)).map(|(place, due)| (due.tried, *place));
+                if let Some((_, place)) = ready.min() {
+                    return place;
                 }
+                state.due.values().filter_map(|due| due.pause.until.max(state.down.until)).min()
             };
             let sleep = async {
                 match wake {
@@ -204,6 +222,23 @@ mod tests {
         queue.begin(at(1), one);
         queue.remove(at(1), one);
         assert_eq!(queue.next().await, (at(2), other), "it took one after all");
+    }
+
+    #[tokio::test]
+    async fn while_the_receiver_is_down_each_is_tried_in_turn() {
+        let queue = Queue::default();
+        let item = |id| (at(id), Item::Comparison(Uuid::from_u128(id as u128)));
+        for id in 1..=3 {
+            queue.add(item(id).0, item(id).1);
+        }
+        let mut tried = Vec::new();
+        for _ in 0..7 {
+            let (time, item) = queue.next().await;
+            queue.begin(time, item);
+            queue.pause(time, item, true, Duration::from_millis(2), None);
+            tried.push(time.timestamp() / 3600);
+        }
+        assert_eq!(tried, [1, 2, 3, 1, 2, 3, 1]);
     }
 
     #[test]

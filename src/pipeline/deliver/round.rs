@@ -14,12 +14,15 @@ use crate::error::{Error, Result};
 use crate::meters;
 use futures::future::join_all;
 use futures::{StreamExt, TryStreamExt, stream};
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// States that are read at once.
 const CONCURRENCY: usize = 16;
+/// Failures in a row after which a receiver is taken to be down.
+const FAILURES_MAX: u32 = 3;
 
 /// What came of one delivery.
 pub(super) enum Outcome {
@@ -48,7 +51,8 @@ impl Deliveries {
         tokio::join!(look, join_all(work));
     }
 
-    /// Tries everything that is due once, and returns how much is left.
+    /// Tries everything that is due once, and returns how much is left. What a receiver fails to take holds up nothing
+    /// else, until it has failed for different messages a few times in a row: then it is down, and the rest is left.
     ///
     /// # Errors
     /// What the store says when it is asked what is due.
@@ -56,8 +60,12 @@ impl Deliveries {
         self.look().await?;
         let never = &CancellationToken::new();
         let work = self.lines.iter().map(|line| async move {
-            for (time, item) in line.queue.all() {
-                if self.deliver(line, time, item, never).await {
+            let (mut left, mut failures) = (VecDeque::from(line.queue.all()), 0);
+            // After a failure the newest: what else is old may be of the kind that failed.
+            while let Some((time, item)) = if failures == 0 { left.pop_front() } else { left.pop_back() } {
+                let is_down = self.deliver(line, time, item, never).await;
+                failures = if is_down { failures + 1 } else { 0 };
+                if failures == FAILURES_MAX {
                     break;
                 }
             }
@@ -119,7 +127,7 @@ impl Deliveries {
         };
         match told {
             Ok(Outcome::Done) => line.queue.remove(time, item),
-            Ok(Outcome::Later) => line.queue.pause(time, item, false, duration(self.parts.options.lease), None),
+            Ok(Outcome::Later) => line.queue.postpone(time, item, duration(self.parts.options.lease)),
             Err(Failure { error, is_down, retry_after }) => {
                 self.counts.failed.fetch_add(1, Relaxed);
                 meters::delivery(&line.report.name, "failed");

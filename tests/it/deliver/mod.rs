@@ -322,6 +322,37 @@ async fn redirects_and_refusals_are_not_repeated_in_a_round_and_others_pass() {
 }
 
 #[tokio::test]
+async fn a_message_that_fails_again_and_again_holds_up_no_other_to_the_same_receiver() {
+    let mut world = World::new();
+    let receiver = Receiver::start().await;
+    // The oldest of five.
+    receiver.poison(r#""after":{"start":"2026-11-20T11"#, Answer::Status(500));
+    for start in 10..16 {
+        world.put(start, &[if start % 2 == 0 { 22 } else { 80 }]).await;
+    }
+    world.now = hour(20);
+    let deliveries = world.deliveries(&format!("attempts_max = 1\n{REPORT}"), &receiver.url).await;
+    for start in 10..16 {
+        deliveries.note(&world.publish(start).await).await.unwrap();
+    }
+    assert_eq!(deliveries.settle().await.unwrap(), 1);
+    assert_eq!(receiver.kept().len(), 4);
+    // As long as it runs, too.
+    let (world, stop) = (&mut world, CancellationToken::new());
+    world.put(16, &[22]).await;
+    deliveries.note(&world.publish(16).await).await.unwrap();
+    let works = async {
+        while receiver.kept().len() < 5 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        stop.cancel();
+    };
+    let both = futures::future::join(deliveries.run(&stop), works);
+    tokio::time::timeout(Duration::from_secs(30), both).await.expect("others are tried after a failure");
+    assert_eq!(deliveries.figures().pending, 1);
+}
+
+#[tokio::test]
 async fn a_dead_receiver_holds_up_no_other() {
     let (world, _, after) = two_hours().await;
     let (receiver, slow) = (Receiver::start().await, Receiver::start().await);

@@ -46,6 +46,8 @@ struct Inner {
     answers: VecDeque<Answer>,
     /// What it answers when these are used up.
     always: Option<Answer>,
+    /// A text, and what a message that holds it is answered, whatever else is.
+    poison: Option<(String, Answer)>,
     received: Vec<Received>,
 }
 
@@ -70,6 +72,11 @@ impl Receiver {
         self.state.lock().unwrap().always = answer;
     }
 
+    /// What it answers a message that holds a text, from now on.
+    pub fn poison(&self, text: &str, answer: Answer) {
+        self.state.lock().unwrap().poison = Some((text.to_owned(), answer));
+    }
+
     /// All that came.
     pub fn received(&self) -> Vec<Received> {
         self.state.lock().unwrap().received.clone()
@@ -92,7 +99,10 @@ impl Receiver {
 async fn receive(State(state): State<Arc<Mutex<Inner>>>, headers: HeaderMap, body: Bytes) -> Response {
     let answer = {
         let mut state = state.lock().unwrap();
-        let answer = state.answers.pop_front().or_else(|| state.always.clone()).unwrap_or(Answer::Status(200));
+        let text = String::from_utf8_lossy(&body);
+        let poison = state.poison.clone().filter(|(poison, _)| text.contains(poison)).map(|(_, answer)| answer);
+        let answer = poison.or_else(|| state.answers.pop_front()).or_else(|| state.always.clone());
+        let answer = answer.unwrap_or(Answer::Status(200));
         let is_taken = matches!(answer, Answer::Status(200..=299));
         state.received.push(Received { headers, body, is_taken });
         answer
