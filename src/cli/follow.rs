@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::config::LogFormat;
 use crate::digest::Builder;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pipeline::deliver::{self, Deliveries};
+use crate::pipeline::deliver::{self, Deliveries, Figures};
 use crate::pipeline::follow::{Event, Facts, Follower, Round, Tell};
 use crate::serve::front::{Front, Stop};
 use crate::source::notify::{Notifications, Place};
@@ -125,9 +125,10 @@ pub(super) async fn run(setup: &Setup, args: FollowArgs) -> Result<u8> {
     };
     setup.note(&format!("following {} into {}", builder.source.url, builder.catalog.url));
     let mut following = Following::new(setup, builder, Arc::new(tell)).await?;
-    let (status, clock) = (following.follower.status(), setup.clock);
+    let (status, deliveries, clock) = (following.follower.status(), following.deliveries.clone(), setup.clock);
     if !is_json {
-        let _ = meter.set(setup.meter_of(move |_| line(&status.facts(), clock)));
+        let told = move || deliveries.as_ref().map(|deliveries| deliveries.figures()).unwrap_or_default();
+        let _ = meter.set(setup.meter_of(move |_| line(&status.facts(), &told(), clock)));
     }
     if !args.once {
         return run_on(setup, following, args.metrics, &stop).await.map(|()| 0);
@@ -136,22 +137,23 @@ pub(super) async fn run(setup: &Setup, args: FollowArgs) -> Result<u8> {
         setup.note("another follower works on this store: nothing was done");
         return Ok(0);
     };
-    let pending = match &following.deliveries {
-        Some(deliveries) => deliveries.settle().await?,
-        None => 0,
-    };
+    let mut told = Figures::default();
+    if let Some(deliveries) = &following.deliveries {
+        deliveries.settle().await?;
+        told = deliveries.figures();
+    }
     let facts = following.follower.status().facts();
-    setup.note(&format!(
-        "published {published} versions from {} objects and {} records; {} windows are open, {failed} failed, {} of them \
-         wait for delivery",
+    let mut said = format!(
+        "published {published} versions from {} objects and {} records; {} windows are open, {failed} failed",
         HumanCount(facts.objects),
         HumanCount(facts.records),
         facts.open_windows,
-        facts.undelivered
-    ));
+    );
+    said += &listed(&deliveries_in_words(&facts, &told));
+    setup.note(&said);
     Ok(match () {
         () if left > 0 => INTERRUPTED,
-        () if failed > 0 || facts.undelivered > 0 || pending > 0 => ErrorKind::Unavailable.exit_code(),
+        () if failed > 0 || facts.undelivered > 0 || told.pending > 0 => ErrorKind::Unavailable.exit_code(),
         () => 0,
     })
 }
@@ -182,29 +184,38 @@ async fn run_on(
 }
 
 /// The line that is drawn over on a terminal.
-fn line(facts: &Facts, clock: Clock) -> String {
+fn line(facts: &Facts, told: &Figures, clock: Clock) -> String {
     if !facts.leads && facts.rounds == 0 {
         return "standing by".to_owned();
     }
     let lag = facts.lag(clock.now()).and_then(|lag| lag.to_std().ok());
     let lag = lag.map_or("no object yet".to_owned(), |lag| format!("newest object {} old", HumanDuration(lag)));
-    let mut text = format!(
+    let text = format!(
         "{} objects, {} records, {lag}, {} windows open",
         HumanCount(facts.objects),
         HumanCount(facts.records),
         facts.open_windows,
     );
-    for (count, what) in [
-        (facts.failed_windows, "failed"),
-        (facts.late_objects, "late objects"),
-        (facts.delivered, "delivered"),
-        (facts.undelivered, "to be delivered"),
-    ] {
-        if count > 0 {
-            text += &format!(", {} {what}", HumanCount(count));
-        }
-    }
-    text
+    text + &listed(&[(facts.failed_windows, "failed"), (facts.late_objects, "late objects")])
+        + &listed(&deliveries_in_words(facts, told))
+}
+
+/// What became of messages: delivered is what its receiver took.
+fn deliveries_in_words(facts: &Facts, told: &Figures) -> [(u64, &'static str); 3] {
+    [
+        (told.told, "messages delivered"),
+        (told.pending, "messages wait to be delivered"),
+        (facts.undelivered, "windows wait to be handed over"),
+    ]
+}
+
+/// What there is of some things, to follow other words.
+fn listed(counts: &[(u64, &str)]) -> String {
+    counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!(", {} {what}", HumanCount(*count)))
+        .collect()
 }
 
 /// An event in words; `None` for what happens all the time.
@@ -234,9 +245,11 @@ fn describe(event: &Event) -> Option<String> {
         Event::Canary { since } => format!("no new object since {}", format_time(*since)),
         Event::Failed { start, stop, reason } => format!("{} failed: {reason}", window(start, stop)),
         Event::Undelivered { start, stop, reason } => {
-            format!("{} could not be delivered: {reason}", window(start, stop))
+            format!("{} could not be handed over for delivery: {reason}", window(start, stop))
         }
-        Event::Delivered { start, stop, version } => format!("{} delivered, version {version}", window(start, stop)),
+        Event::HandedOver { start, stop, version } => {
+            format!("{} is to be delivered, version {version}", window(start, stop))
+        }
         Event::Interrupted { reason } => format!("round broken off: {reason}"),
         Event::Leads { leads: true } => return None,
         Event::Leads { leads: false } => "standing by: another follower works on this store".to_owned(),

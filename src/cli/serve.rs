@@ -81,7 +81,7 @@ pub(super) async fn run(setup: &Setup, follow: bool) -> Result<()> {
 /// What happens while the source is followed, for the log.
 fn log(event: &Event) {
     match event {
-        Event::Published { .. } | Event::Delivered { .. } | Event::Leads { .. } => tracing::debug!("{event:?}"),
+        Event::Published { .. } | Event::HandedOver { .. } | Event::Leads { .. } => tracing::debug!("{event:?}"),
         Event::Closed { .. } | Event::Amended { .. } => tracing::info!("{event:?}"),
         Event::Late { .. } | Event::Canary { .. } => tracing::warn!("{event:?}"),
         Event::Failed { .. } | Event::Undelivered { .. } | Event::Interrupted { .. } => tracing::error!("{event:?}"),

@@ -104,7 +104,7 @@ fn brief(event: &Event) -> String {
         Event::Canary { since } => format!("canary {}", since.format("%H:%M")),
         Event::Failed { start, reason, .. } => format!("failed {} {reason}", start.format("%H:%M")),
         Event::Undelivered { start, .. } => format!("undelivered {}", start.format("%H:%M")),
-        Event::Delivered { start, version, .. } => format!("delivered {} v{version}", start.format("%H:%M")),
+        Event::HandedOver { start, version, .. } => format!("handed over {} v{version}", start.format("%H:%M")),
         Event::Interrupted { reason } => format!("interrupted {reason}"),
         Event::Leads { leads } => format!("leads {leads}"),
     }
@@ -568,6 +568,32 @@ async fn retain_tells_what_was_superseded_and_removes_it_where_it_is_told_to() {
         assert!(output.status.success() && said.contains(words), "{args:?}: {said}");
     }
     assert_eq!(site.windows().await.len(), 1);
+}
+
+/// Two hours of which a report tells something, both over long ago, and a report of them.
+fn told_site(settings: &str) -> Site {
+    let site = Site::new();
+    let then = Clock::system().now() - TimeDelta::hours(5);
+    for (flow_log, hour) in [(1, 0), (2, 1)] {
+        site.write(flow_log, &(then + TimeDelta::hours(hour)).format("%Y-%m-%dT%H:20:00Z").to_string());
+    }
+    let report =
+        format!("[deliver]\nattempts_max = 1\n[[deliver.reports]]\nname = \"all\"\nempty = true\n{settings}\n");
+    std::fs::write(site.path("flowdiff.toml"), report).unwrap();
+    site
+}
+
+#[test]
+fn delivered_is_said_of_what_a_receiver_took_and_of_nothing_else() {
+    let waits = ["messages wait to be delivered", "is to be delivered, version 1"];
+    for (to, code, words) in [("http://127.0.0.1:1/", 5, waits), ("told", 0, ["messages delivered", waits[1]])] {
+        let site = told_site(&format!("to = {to:?}"));
+        let output = command(&site, &["follow", "--once", "--config", "flowdiff.toml"]).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(words.iter().all(|word| said.contains(word)), "{said}");
+        assert_eq!(said.contains("messages delivered"), code == 0, "{said}");
+    }
 }
 
 /// SIGTERM, as systemd sends it.

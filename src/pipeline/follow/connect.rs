@@ -36,7 +36,7 @@ impl Sink for Deliveries {
             Event::Canary { since } => self.notice(&Notice::Canary { since: *since }).await,
             Event::Failed { .. }
             | Event::Undelivered { .. }
-            | Event::Delivered { .. }
+            | Event::HandedOver { .. }
             | Event::Interrupted { .. }
             | Event::Leads { .. } => Ok(()),
         }

@@ -180,8 +180,8 @@ impl Deliveries {
                 if let Some((version, is_new)) = version {
                     waiting.delivered.insert(window, version);
                     if is_new {
-                        self.status.update(|facts| facts.delivered += 1);
-                        (self.tell)(&Event::Delivered { start, stop, version });
+                        self.status.update(|facts| facts.handed_over += 1);
+                        (self.tell)(&Event::HandedOver { start, stop, version });
                     }
                 }
             }

@@ -53,7 +53,7 @@ pub enum Event {
         /// Why.
         reason: String,
     },
-    /// What a window calls for could not be delivered; it is tried again.
+    /// What a window calls for could not be handed over for delivery; it is tried again.
     Undelivered {
         /// First instant of the window.
         start: Timestamp,
@@ -62,13 +62,13 @@ pub enum Event {
         /// Why.
         reason: String,
     },
-    /// What a window called for was delivered.
-    Delivered {
+    /// What a window calls for was handed over, to be delivered from now on.
+    HandedOver {
         /// First instant of the window.
         start: Timestamp,
         /// First instant after the window.
         stop: Timestamp,
-        /// The version that it was delivered of.
+        /// The version that it is delivered of.
         version: u64,
     },
     /// A round could not be finished, such as because the source could not be listed; the next one tries again.

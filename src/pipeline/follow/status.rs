@@ -30,9 +30,9 @@ pub struct Facts {
     pub open_windows: u64,
     /// Windows that could not be built at the last try.
     pub failed_windows: u64,
-    /// Deliveries made.
-    pub delivered: u64,
-    /// Windows of which something is still to be delivered.
+    /// Windows handed over, to be delivered.
+    pub handed_over: u64,
+    /// Windows of which something is still to be handed over.
     pub undelivered: u64,
     /// File time of the newest object.
     pub newest_object: Option<Timestamp>,
@@ -53,7 +53,7 @@ impl Facts {
                 (meters::FOLLOW_GETS, self.get_requests),
                 (meters::FOLLOW_PUBLISHED, self.published),
                 (meters::FOLLOW_LATE, self.late_objects),
-                (meters::FOLLOW_DELIVERED, self.delivered),
+                (meters::FOLLOW_DELIVERED, self.handed_over),
             ],
             &[
                 (meters::FOLLOW_LEADS, Some(f64::from(u8::from(self.leads)))),
