@@ -9,7 +9,7 @@ use flowdiff::clock::{Clock, Timestamp};
 use flowdiff::pipeline::follow::{Arrival, Arrivals, Event, Follower, Options, Receipt, Sink};
 use flowdiff::pipeline::{self, backfill, plan};
 use flowdiff::scan::Report;
-use flowdiff::source::Selection;
+use flowdiff::source::{Object, Selection};
 use flowdiff::window::Window;
 use flowdiff::{Error, ErrorKind, Result};
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -423,6 +423,57 @@ async fn what_it_is_told_of_is_read_without_a_listing_and_acknowledged() {
         assert_eq!(site.told(), expected);
     }
     assert_eq!(acknowledged.0.load(Ordering::Relaxed), 2);
+}
+
+/// A queue that gives a message to one who asks, takes its time to say so, and counts how often it was given.
+#[derive(Debug)]
+struct SlowQueue {
+    waiting: Mutex<Vec<Arc<Object>>>,
+    given: AtomicUsize,
+    acknowledged: Told,
+}
+
+#[async_trait]
+impl Arrivals for SlowQueue {
+    async fn next(&self) -> Vec<Arrival> {
+        let taken = self.waiting.lock().unwrap().pop();
+        let Some(object) = taken else { return std::future::pending().await };
+        self.given.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        vec![Arrival { objects: vec![object], receipt: Box::new(self.acknowledged.clone()) }]
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_queue_is_about_to_tell_outlives_the_rounds() {
+    let site = Site::new();
+    let minute = |minutes: i64| {
+        let time = Clock::system().now() - TimeDelta::minutes(minutes);
+        time.format("%Y-%m-%dT%H:%M:00Z").to_string()
+    };
+    for minutes in 5..8 {
+        site.write(1, &minute(minutes));
+    }
+    let builder = builder(&site.path("logs"), &site.path("store"));
+    let objects = builder.source.list(&Selection::default(), &Default::default()).await.unwrap().objects;
+    let queue = SlowQueue { waiting: Mutex::new(objects), given: AtomicUsize::new(0), acknowledged: Told::default() };
+    let queue = Arc::new(queue);
+    let options = Options { publish_every: TimeDelta::milliseconds(50), ..Options::default() };
+    let mut follower = site.follower_of(builder, options).with_arrivals(queue.clone());
+    let (stop, status) = (CancellationToken::new(), follower.status());
+    let stopped = stop.clone();
+    let task = tokio::spawn(async move { follower.run(&stopped).await });
+    for _ in 0..400 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        if queue.acknowledged.0.load(Ordering::Relaxed) == 3 {
+            break;
+        }
+    }
+    stop.cancel();
+    task.await.unwrap().unwrap();
+    assert!(status.facts().rounds > 4, "rounds are much shorter than what the queue takes: {:?}", status.facts());
+    let (given, acknowledged) = (queue.given.load(Ordering::Relaxed), queue.acknowledged.0.load(Ordering::Relaxed));
+    assert_eq!((given, acknowledged), (3, 3), "each message was given once, and taken");
 }
 
 #[tokio::test(flavor = "multi_thread")]

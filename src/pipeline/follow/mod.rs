@@ -31,6 +31,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::superseded::KEPT_MIN;
 use crate::scan::Report;
 use crate::window::{Window, split};
+use arrivals::gather;
 use chrono::TimeDelta;
 use deliveries::Deliveries;
 use lease::Lease;
@@ -38,6 +39,7 @@ use place::Place;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -114,7 +116,7 @@ pub struct Follower {
     place: Place,
 }
 
-/// Notifications that are held at once.
+/// Notifications that wait for a round at the most.
 const TOLD_MAX: usize = 10_000;
 
 impl Follower {
@@ -225,7 +227,6 @@ impl Follower {
 
     async fn rounds(&mut self, lease: &Lease, stop: &CancellationToken) -> Result<()> {
         let mut leads = None;
-        let mut told = Vec::new();
         while !stop.is_cancelled() {
             let is_held = lease.is_held();
             if leads != Some(is_held) {
@@ -233,19 +234,33 @@ impl Follower {
                 self.lead(is_held);
             }
             if !is_held {
-                told.clear();
                 let _ = stop.run_until_cancelled(lease.held()).await;
                 continue;
             }
+            // It is told without a break, across rounds: a request to a queue that is dropped may have been given messages.
+            let (sender, told) = mpsc::channel(TOLD_MAX);
+            let gathering = gather(self.arrivals.clone(), sender);
+            tokio::select! {
+                ended = self.work(lease, stop, told) => ended?,
+                never = gathering => never,
+            }
+        }
+        Ok(())
+    }
+
+    /// Rounds, for as long as the lease is held.
+    async fn work(&mut self, lease: &Lease, stop: &CancellationToken, mut told: mpsc::Receiver<Arrival>) -> Result<()> {
+        while !stop.is_cancelled() && lease.is_held() {
             let next = Instant::now() + self.options.publish_every.to_std().unwrap_or_default();
             let is_first = self.status.facts().rounds == 0;
             let flag = AtomicBool::new(false);
-            match set_when_stopped(&flag, stop, self.round(std::mem::take(&mut told), &flag)).await {
+            let told = std::iter::from_fn(|| told.try_recv().ok()).collect();
+            match set_when_stopped(&flag, stop, self.round(told, &flag)).await {
                 Ok(_) => {}
                 Err(error) if is_first && !passes(&error) => return Err(error),
                 Err(error) => (self.tell)(&Event::Interrupted { reason: error.copy().to_string() }),
             }
-            let _ = stop.run_until_cancelled(self.wait(next, &mut told)).await;
+            let _ = stop.run_until_cancelled(tokio::time::sleep_until(next)).await;
         }
         Ok(())
     }
@@ -255,19 +270,6 @@ impl Follower {
         self.place = Place::new(self.builder.clock.now());
         self.status.update(|facts| facts.leads = leads);
         (self.tell)(&Event::Leads { leads });
-    }
-
-    /// Gathers what it is told until the next round.
-    async fn wait(&self, next: Instant, told: &mut Vec<Arrival>) {
-        let wait = tokio::time::sleep_until(next);
-        let Some(arrivals) = &self.arrivals else { return wait.await };
-        tokio::pin!(wait);
-        loop {
-            tokio::select! {
-                () = &mut wait => return,
-                new = arrivals.next(), if told.len() < TOLD_MAX => told.extend(new),
-            }
-        }
     }
 
     fn lease(&self) -> Lease {
