@@ -329,7 +329,7 @@ pub struct BackfillArgs {
     /// Build windows again that are final.
     #[arg(long, conflicts_with = "only_late")]
     pub force: bool,
-    /// Only take up the objects that no digest of these windows has yet. Of windows that follow publishes, give its width.
+    /// Take up what no digest of these windows has yet, late objects as well; --width as follow has it.
     #[arg(long)]
     pub only_late: bool,
     /// Then merge the digests to wider ones, such as 1d.
