@@ -59,19 +59,30 @@ pub mod duration {
     use chrono::TimeDelta;
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    pub(crate) fn serialize<S: Serializer>(duration: &TimeDelta, serializer: S) -> Result<S::Ok, S::Error> {
+    /// The longest duration of any setting: instants so far off can still be reckoned with.
+    pub const MAX: TimeDelta = TimeDelta::days(36_600);
+
+    /// Writes a duration in the largest unit that divides it.
+    pub fn format(duration: &TimeDelta) -> String {
         let seconds = duration.num_seconds();
-        let text = [(86_400, "d"), (3_600, "h"), (60, "m")]
+        [(86_400, "d"), (3_600, "h"), (60, "m")]
             .iter()
             .find(|(unit, _)| seconds % unit == 0)
-            .map_or_else(|| format!("{seconds}s"), |(unit, name)| format!("{}{name}", seconds / unit));
-        serializer.serialize_str(&text)
+            .map_or_else(|| format!("{seconds}s"), |(unit, name)| format!("{}{name}", seconds / unit))
+    }
+
+    pub(crate) fn serialize<S: Serializer>(duration: &TimeDelta, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&format(duration))
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TimeDelta, D::Error> {
         let expected = || D::Error::custom("expected a duration such as \"30m\", \"1h\" or \"PT1H\"");
         let text = String::deserialize(deserializer).map_err(|_| expected())?;
-        crate::window::parse_duration(&text).map_err(|_| expected())
+        let duration = crate::window::parse_duration(&text).map_err(|_| expected())?;
+        match duration <= MAX {
+            true => Ok(duration),
+            false => Err(D::Error::custom(format!("a duration is {} at the most", format(&MAX)))),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! Knows no SQL; of HTTP only where messages go.
 
 mod backfill;
+mod bounds;
 pub mod deliver;
 pub mod follow;
 pub mod jobs;

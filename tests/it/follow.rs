@@ -691,7 +691,7 @@ fn settings_that_would_cut_off_readers_or_forget_what_was_told_too_soon_are_refu
     let site = Site::new();
     let told = "[deliver]\nkept_for = \"3d\"\n[[deliver.reports]]\nname = \"all\"\nto = \"stdout\"\n";
     for (settings, words) in [
-        ("[follow]\nkeep_superseded = \"10s\"\n", ["follow.keep_superseded", "a minute"]),
+        ("[follow]\nkeep_superseded = \"10s\"\n", ["follow.keep_superseded is 10s", "1m to 3660d"]),
         (told, ["deliver.kept_for is 72 h", "follow.horizon 48 h"]),
     ] {
         std::fs::write(site.path("flowdiff.toml"), settings).unwrap();
@@ -701,3 +701,7 @@ fn settings_that_would_cut_off_readers_or_forget_what_was_told_too_soon_are_refu
         assert!(words.iter().all(|word| said.contains(word)), "{said}");
     }
 }
+        ("[follow]\nhorizon = \"99999999d\"\n", ["follow.horizon", "36600d at the most"]),
+        ("[follow]\nhorizon = \"9999d\"\n", ["follow.horizon is 9999d", "366d"]),
+        ("[follow]\nidle = \"32d\"\n", ["follow.idle is 32d", "31d"]),
+        ("[digest]\nlateness = \"9999999999999s\"\n", ["digest.lateness", "at the most"]),

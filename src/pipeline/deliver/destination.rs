@@ -73,6 +73,10 @@ impl Destination {
         }
         match to.as_str() {
             "stdout" => Ok(Destination::Lines(lines.clone())),
+            place if is_slip(place) => Err(Error::invalid(format!("{place:?} is no place where messages can go"))
+                .with_hint(format!(
+                    "write stdout, a URL (https://...), s3://bucket/prefix, or ./{place} for a folder"
+                ))),
             place => Ok(Destination::Objects(open_location(place, true, access)?)),
         }
     }
@@ -117,6 +121,14 @@ impl fmt::Display for Destination {
             Destination::Objects(location) => f.write_str(&location.url),
             Destination::Web(webhook) => webhook.fmt(f),
         }
+    }
+}
+
+/// Whether what seems to be a folder is rather a slip of the pen: a word like stdout, or a scheme as in `mailto:me`.
+fn is_slip(place: &str) -> bool {
+    match place.split_once('/') {
+        Some((first, _)) => first.contains(':') && !place.contains("://"),
+        None => place.contains(':') || place == "-" || place.to_lowercase().starts_with("std"),
     }
 }
 

@@ -8,6 +8,9 @@ use crate::session::parse_cidr;
 use ipnet::IpNet;
 use std::net::IpAddr;
 
+/// The actions of edges.
+const ACTIONS: [&str; 3] = ["ACCEPT", "REJECT", "-"];
+
 /// Decides whether a row is told.
 #[derive(Clone, Debug)]
 pub(super) struct Filter {
@@ -31,8 +34,8 @@ impl Filter {
     /// Reads the filters of a report.
     ///
     /// # Errors
-    /// `Invalid` for a network that is none, for a filter of what the grain of the report does not have, and for a rule
-    /// that would ignore everything.
+    /// `Invalid` for a network, a port or an action that is none, for a filter of what the grain of the report does not have,
+    /// and for a rule that would ignore everything.
     pub(super) fn new(report: &Report) -> Result<Filter> {
         let parsed = |ignore: &super::options::Ignore| {
             let cidr = ignore.cidr.as_deref().map(parse_cidr).transpose()?;
@@ -51,6 +54,15 @@ impl Filter {
             ports: report.ports.clone(),
             ignore: report.ignore.iter().map(parsed).collect::<Result<_>>()?,
         };
+        let mut ports = filter.ports.iter().chain(filter.ignore.iter().filter_map(|rule| rule.port.as_ref()));
+        if ports.any(|port| *port == 0) {
+            return Err(Error::invalid("port 0 stands for whatever port it was, and cannot be asked for"));
+        }
+        let mut actions = filter.ignore.iter().filter_map(|rule| rule.action.as_deref());
+        if let Some(action) = actions.find(|action| !ACTIONS.contains(action)) {
+            return Err(Error::invalid(format!("{action:?} is no action"))
+                .with_hint("write ACCEPT, REJECT, or - for records that name none"));
+        }
         let asks = |ask: fn(&Ignore) -> bool| filter.ignore.iter().any(ask);
         for (what, column, is_asked) in [
             ("cidrs", "srcaddr", !filter.cidrs.is_empty() || asks(|rule| rule.cidr.is_some())),

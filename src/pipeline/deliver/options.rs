@@ -3,6 +3,7 @@
 use super::filter::Filter;
 use crate::diff::Grain;
 use crate::error::{Error, Result};
+use crate::pipeline::bounds::{self, KEPT_MAX, LEASE_MAX, LEASE_MIN, PAUSE_MAX};
 use crate::window::Window;
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
@@ -230,19 +231,24 @@ impl Options {
                 return Err(Error::invalid(format!("two reports of [[deliver.reports]] are named {}", report.name)));
             }
         }
-        let positive = [("timeout", self.timeout), ("lease", self.lease), ("kept_for", self.kept_for)];
-        match positive.into_iter().find(|(_, value)| *value < TimeDelta::seconds(1)) {
-            Some((name, _)) => Err(Error::invalid(format!("deliver.{name} is less than a second"))),
-            None if self.attempts_max == 0 => Err(Error::invalid("deliver.attempts_max is 0")),
-            None if self.round() > self.lease => {
-                let (round, lease) = (self.round().num_seconds(), self.lease.num_seconds());
-                Err(Error::invalid(format!(
-                    "deliver.lease is {lease} s, and the attempts of a round may take {round} s"
-                ))
-                .with_hint("another process would send the same meanwhile: give a longer lease"))
-            }
-            None => Ok(()),
+        if self.attempts_max == 0 {
+            return Err(Error::invalid("deliver.attempts_max is 0"));
         }
+        if self.round() > self.lease {
+            let (round, lease) = (self.round().num_seconds(), self.lease.num_seconds());
+            let message = format!("deliver.lease is {lease} s, and the attempts of a round may take {round} s");
+            return Err(
+                Error::invalid(message).with_hint("another process would send the same meanwhile: give a longer lease")
+            );
+        }
+        let second = TimeDelta::seconds(1);
+        bounds::check(&[
+            ("deliver.timeout", self.timeout, second, LEASE_MAX),
+            ("deliver.backoff_max", self.backoff_max, TimeDelta::zero(), LEASE_MAX),
+            ("deliver.retry_max", self.retry_max, TimeDelta::zero(), PAUSE_MAX),
+            ("deliver.lease", self.lease, LEASE_MIN, LEASE_MAX),
+            ("deliver.kept_for", self.kept_for, second, KEPT_MAX),
+        ])
     }
 }
 
@@ -294,6 +300,11 @@ mod tests {
             ("lease = \"0s\"", "lease"),
             ("attempts_max = 6", "135"),
             ("attempts_max = 4294967296", "lease"),
+            ("lease = \"2h\"", "deliver.lease is 2h, not 2s to 1h"),
+            ("kept_for = \"99999999d\"", "36600d at the most"),
+            ("[[reports]]\nname = \"a\"\nto = \"stdout\"\nports = [0]", "port 0"),
+            ("[[reports]]\nname = \"a\"\nto = \"stdout\"\nignore = [{ port = 0 }]", "port 0"),
+            ("[[reports]]\nname = \"a\"\nto = \"stdout\"\nignore = [{ action = \"accept\" }]", "is no action"),
         ] {
             let error = options(text).unwrap_err();
             assert!(error.contains(word), "{text}: {error}");

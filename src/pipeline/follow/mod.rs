@@ -28,6 +28,7 @@ pub use status::{Facts, Status};
 use crate::clock::{Clock, Timestamp};
 use crate::digest::Builder;
 use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::bounds::{self, HORIZON_MAX, KEPT_MAX, LEASE_MAX, LEASE_MIN, PAUSE_MAX};
 use crate::pipeline::superseded::KEPT_MIN;
 use crate::scan::Report;
 use crate::window::{Window, split};
@@ -101,6 +102,24 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// Checks what can be checked without the other settings.
+    fn check(&self) -> Result<()> {
+        let none = TimeDelta::zero();
+        let mut settings = vec![
+            ("follow.publish_every", self.publish_every, none, PAUSE_MAX),
+            ("follow.list_every", self.list_every, none, PAUSE_MAX),
+            ("follow.reconcile_every", self.reconcile_every, none, PAUSE_MAX),
+            ("follow.horizon", self.horizon, none, HORIZON_MAX),
+            ("follow.idle", self.idle, none, PAUSE_MAX),
+            ("follow.lease", self.lease, LEASE_MIN, LEASE_MAX),
+            ("follow.keep_superseded", self.keep_superseded, KEPT_MIN, KEPT_MAX),
+        ];
+        settings.extend(self.canary.map(|canary| ("follow.canary", canary, none, PAUSE_MAX)));
+        bounds::check(&settings)
+    }
+}
+
 /// Shows what happens. Called at once, so it must not wait.
 pub type Tell = Arc<dyn Fn(&Event) + Send + Sync>;
 
@@ -123,19 +142,15 @@ impl Follower {
     /// Follows the source of `builder`; what happens is shown by `tell`.
     ///
     /// # Errors
-    /// `Invalid` if the width does not fit into days, the horizon is too short for it, or superseded versions are kept for
-    /// less than a minute.
+    /// `Invalid` if a setting is out of its bounds, the width does not fit into days, or the horizon is too short for it.
     pub fn new(builder: Builder, options: Options, tell: Tell) -> Result<Follower> {
+        options.check()?;
         let epoch = Timestamp::UNIX_EPOCH;
         split(&Window::new(epoch, epoch + TimeDelta::days(1))?, options.width).map(drop)?;
         if options.horizon < options.width * 2 + builder.options.lateness {
             let least = options.width * 2 + builder.options.lateness;
             return Err(Error::invalid("follow.horizon is shorter than two windows and digest.lateness")
                 .with_hint(format!("give it {} hours or more", least.num_minutes().unsigned_abs().div_ceil(60))));
-        }
-        if options.keep_superseded < KEPT_MIN {
-            return Err(Error::invalid("follow.keep_superseded is less than a minute")
-                .with_hint("a version that a reader has just found must stay until it is read"));
         }
         let place = Place::new(builder.clock.now());
         let (status, report) = (Arc::default(), Report::remembering(options.remembered_max));

@@ -96,8 +96,8 @@ impl Front {
         if !has_tokens && !is_local && !options.insecure {
             let detail = format!("{} is reached from beyond this machine, and there are no tokens", options.listen);
             return Err(Error::invalid(detail).with_hint(
-                "make one with `flowdiff token new` and set serve.tokens_file, or say --insecure if something in front \
-                 asks who it is",
+                "make one with `flowdiff token new` and set serve.tokens_file, or serve.insecure = true if something \
+                 in front asks who it is",
             ));
         }
         let access = match has_tokens {

@@ -618,6 +618,8 @@ async fn what_cannot_be_told_is_refused_before_anything_is_told() {
         ("to = \"http://127.0.0.1:1/\"\nsecret_env = \"NOBODY_SET_THIS\"", "NOBODY_SET_THIS"),
         ("to = \"stdout\"\nsecret_env = \"SECRET\"", "no effect"),
         (r#"to = "gs://bucket/a""#, "unknown kind of place"),
+        (r#"to = "stdot""#, "\"stdot\" is no place"),
+        (r#"to = "mailto:me""#, "\"mailto:me\" is no place"),
         ("to = \"stdout\"\nratio = 0.5", "below 1"),
     ] {
         let error = world.try_deliveries(&format!("[[reports]]\nname = \"a\"\n{settings}\n"), "").await.unwrap_err();
