@@ -16,6 +16,7 @@
 
 use crate::clock::Timestamp;
 use crate::error::Result;
+use crate::pipeline::bounds::is_over;
 use crate::window::Window;
 use chrono::TimeDelta;
 use serde::de::DeserializeOwned;
@@ -69,7 +70,8 @@ pub(super) trait Telling: Sized + Serialize + DeserializeOwned {
 
     /// Takes it to tell it; `None` if nothing is due, or somebody else is at it.
     fn claim(&self, by: Uuid, now: Timestamp, lease: TimeDelta) -> Option<Self> {
-        let is_taken = self.claimed().is_some_and(|claim| claim.by != by && now < claim.until);
+        let name = || format!("delivery of report {}, dated {}", self.report(), self.dated().to_rfc3339());
+        let is_taken = self.claimed().is_some_and(|claim| claim.by != by && !is_over(claim.until, now, name));
         (self.is_due() && !is_taken).then(|| self.with_claim(Some(Claim { by, until: now + lease })))
     }
 
@@ -305,6 +307,8 @@ mod tests {
         let claimed = record().claim(one, at(0), TimeDelta::minutes(2)).unwrap();
         assert!(claimed.claim(other, at(1), TimeDelta::minutes(2)).is_none());
         assert!(claimed.claim(other, at(2), TimeDelta::minutes(2)).is_some());
+        let ahead = record().claim(one, at(3_000_000), TimeDelta::minutes(2)).unwrap();
+        assert!(ahead.claim(other, at(1), TimeDelta::minutes(2)).is_some(), "a wrong clock holds nobody up");
         assert!(claimed.released().claim(other, at(1), TimeDelta::minutes(2)).is_some());
         assert!(claimed.finished(versions(1, 1), None).claim(other, at(9), TimeDelta::minutes(2)).is_none());
     }

@@ -1,9 +1,10 @@
 //! Who of several followers works: the one that the newest entry of a journal names, until the time it says. Two that
 //! work at once do no harm; the lease only keeps them from doing everything twice.
 
-use crate::catalog::{Catalog, Journal};
+use crate::catalog::{Catalog, Entry, Journal};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{ErrorKind, Result};
+use crate::pipeline::bounds::is_over;
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -49,8 +50,11 @@ impl Lease {
     pub(super) async fn hold(&self) -> Result<bool> {
         let now = self.clock.now();
         let newest = self.journal.newest::<Holding>(&self.id).await?;
-        let is_anothers = |holding: &Holding| holding.holder != self.holder && now < holding.until;
-        let until = if newest.as_ref().is_some_and(|entry| is_anothers(&entry.value)) {
+        let is_anothers = |entry: &Entry<Holding>| {
+            let name = || format!("v1/followers/{}, entry {}", self.id, entry.number);
+            entry.value.holder != self.holder && !is_over(entry.value.until, now, name)
+        };
+        let until = if newest.as_ref().is_some_and(is_anothers) {
             None
         } else {
             let holding = Holding { holder: self.holder, until: now + self.length };
@@ -131,6 +135,11 @@ mod tests {
         assert!(!first.is_held() && !first.hold().await.unwrap());
         second.release().await.unwrap();
         assert!(first.hold().await.unwrap());
+        let mut ahead = Lease::new(&catalog, "1d".into(), TimeDelta::minutes(3), at(3_000_000));
+        assert!(ahead.hold().await.unwrap());
+        ahead.holder = Uuid::new_v4();
+        ahead.clock = at(6);
+        assert!(ahead.hold().await.unwrap(), "what a wrong clock has written down holds nobody up");
         let other = Lease::new(&catalog, "10m".into(), TimeDelta::minutes(3), at(6));
         assert!(other.hold().await.unwrap(), "windows of another width are other work");
     }
