@@ -165,16 +165,19 @@ async fn ending<T>(stop: &CancellationToken, part: impl Future<Output = T>) -> T
     ended
 }
 
-/// Follows until `stop`, `/metrics` on an address of its own if one is given.
+/// Follows until `stop`, `/metrics` on an address of its own if one is given; the agent of `[telemetry]` is sent the same.
 async fn run_on(
     setup: &Setup,
     following: Following,
     listen: Option<SocketAddr>,
     stop: &CancellationToken,
 ) -> Result<()> {
-    let Some(listen) = listen else { return following.run(stop).await };
+    if listen.is_none() && !setup.config().telemetry.statsd {
+        return following.run(stop).await;
+    }
     let meters = Meters::install(&setup.config().telemetry)?;
     following.count_in(&meters, setup.clock);
+    let Some(listen) = listen else { return following.run(stop).await };
     let front = Front::new(&crate::serve::Options { listen, ..setup.config().serve.clone() })?;
     let routes = front.wrap(Router::new(), move || meters.render());
     let end = Stop { begin: stop.clone(), ..Stop::default() };

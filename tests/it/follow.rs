@@ -696,6 +696,32 @@ fn settings_that_would_cut_off_readers_or_forget_what_was_told_too_soon_are_refu
     ] {
         std::fs::write(site.path("flowdiff.toml"), settings).unwrap();
         let output = command(&site, &["follow", "--once", "--config", "flowdiff.toml"]).output().unwrap();
+#[cfg(unix)]
+#[test]
+fn a_follower_sends_its_counts_to_an_agent_without_an_address_for_metrics() {
+    let site = Site::new();
+    site.write(1, "2026-11-20T12:00:00Z");
+    let agent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    agent.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let settings = [("STATSD", "true".to_owned()), ("STATSD_FLUSH_INTERVAL", "1s".to_owned())];
+    let mut command = command(&site, &["follow"]);
+    command.env("FLOWDIFF__TELEMETRY__STATSD_ADDRESS", agent.local_addr().unwrap().to_string());
+    command.envs(settings.map(|(name, value)| (format!("FLOWDIFF__TELEMETRY__{name}"), value)));
+    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+    let (mut sent, mut datagram) = (String::new(), [0; 65_536]);
+    while !sent.contains("flowdiff_follow_rounds_total") {
+        match agent.recv(&mut datagram) {
+            Ok(length) => sent += &String::from_utf8_lossy(&datagram[..length]),
+            Err(error) => {
+                child.kill().unwrap();
+                panic!("{error}; so far: {sent}");
+            }
+        }
+    }
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    assert!(child.wait().unwrap().success());
+}
+
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(words.iter().all(|word| said.contains(word)), "{said}");
