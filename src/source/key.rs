@@ -138,6 +138,12 @@ impl ObjectName {
         format!("{}/{}/{}", self.account, self.region, self.flow_log)
     }
 
+    /// Whether the folders of `key` name another day or hour than this name: a listing of its time does not find it.
+    pub fn is_misdated(&self, key: &str) -> bool {
+        let folder = Folder::of(key.rsplit_once('/').map_or("", |(folder, _)| folder));
+        folder.times.is_some_and(|times| !times.contains(&self.file_time))
+    }
+
     /// Whether the folders of `key` name another account, region, day or hour than this name, which wins.
     pub fn is_misfiled(&self, key: &str) -> bool {
         let folder = Folder::of(key.rsplit_once('/').map_or("", |(folder, _)| folder));

@@ -477,6 +477,24 @@ async fn what_a_queue_is_about_to_tell_outlives_the_rounds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_object_of_a_time_to_come_is_not_acknowledged_before_it_is_in_a_digest() {
+    let site = Site::new();
+    site.write(1, "2026-11-20T12:05:00Z");
+    let acknowledged = Told::default();
+    let mut follower = site.follower("2026-11-20T12:10:00Z").with_arrivals(Arc::new(acknowledged.clone()));
+    site.follow(&mut follower, "2026-11-20T12:10:00Z").await;
+    site.write(1, "2026-11-20T16:20:00Z");
+    let source = builder(&site.path("logs"), &site.path("store")).source;
+    let objects = source.list(&Selection::default(), &Default::default()).await.unwrap().objects;
+    for (now, expected) in [("2026-11-20T12:11:00Z", 0), ("2026-11-20T14:59:00Z", 0), ("2026-11-20T16:25:00Z", 1)] {
+        follower.set_clock(Clock::fixed(now.parse().unwrap()));
+        let told = vec![Arrival { objects: objects[1..].to_vec(), receipt: Box::new(acknowledged.clone()) }];
+        follower.round(told, &GO_ON).await.unwrap();
+        assert_eq!(acknowledged.0.load(Ordering::Relaxed), expected, "{now}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_came_too_late_is_acknowledged_once_that_is_taken_down() {
     let site = Site::new();
     site.write(1, "2026-11-10T12:05:00Z");
@@ -678,24 +696,6 @@ fn a_follower_that_cannot_serve_its_metrics_ends() {
     assert!(told.contains(&format!("listen on {address}")), "{told}");
 }
 
-#[test]
-fn a_horizon_that_holds_no_two_windows_is_refused() {
-    let site = Site::new();
-    let output = command(&site, &["follow", "--once", "--width", "1d"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8(output.stderr).unwrap().contains("follow.horizon"));
-}
-
-#[test]
-fn settings_that_would_cut_off_readers_or_forget_what_was_told_too_soon_are_refused() {
-    let site = Site::new();
-    let told = "[deliver]\nkept_for = \"3d\"\n[[deliver.reports]]\nname = \"all\"\nto = \"stdout\"\n";
-    for (settings, words) in [
-        ("[follow]\nkeep_superseded = \"10s\"\n", ["follow.keep_superseded is 10s", "1m to 3660d"]),
-        (told, ["deliver.kept_for is 72 h", "follow.horizon 48 h"]),
-    ] {
-        std::fs::write(site.path("flowdiff.toml"), settings).unwrap();
-        let output = command(&site, &["follow", "--once", "--config", "flowdiff.toml"]).output().unwrap();
 #[cfg(unix)]
 #[test]
 fn a_follower_sends_its_counts_to_an_agent_without_an_address_for_metrics() {
@@ -722,12 +722,30 @@ fn a_follower_sends_its_counts_to_an_agent_without_an_address_for_metrics() {
     assert!(child.wait().unwrap().success());
 }
 
+#[test]
+fn a_horizon_that_holds_no_two_windows_is_refused() {
+    let site = Site::new();
+    let output = command(&site, &["follow", "--once", "--width", "1d"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("follow.horizon"));
+}
+
+#[test]
+fn settings_that_would_cut_off_readers_or_forget_what_was_told_too_soon_are_refused() {
+    let site = Site::new();
+    let told = "[deliver]\nkept_for = \"3d\"\n[[deliver.reports]]\nname = \"all\"\nto = \"stdout\"\n";
+    for (settings, words) in [
+        ("[follow]\nkeep_superseded = \"10s\"\n", ["follow.keep_superseded is 10s", "1m to 3660d"]),
+        (told, ["deliver.kept_for is 72 h", "follow.horizon 48 h"]),
+        ("[follow]\nhorizon = \"99999999d\"\n", ["follow.horizon", "36600d at the most"]),
+        ("[follow]\nhorizon = \"9999d\"\n", ["follow.horizon is 9999d", "366d"]),
+        ("[follow]\nidle = \"32d\"\n", ["follow.idle is 32d", "31d"]),
+        ("[digest]\nlateness = \"9999999999999s\"\n", ["digest.lateness", "at the most"]),
+    ] {
+        std::fs::write(site.path("flowdiff.toml"), settings).unwrap();
+        let output = command(&site, &["follow", "--once", "--config", "flowdiff.toml"]).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(words.iter().all(|word| said.contains(word)), "{said}");
     }
 }
-        ("[follow]\nhorizon = \"99999999d\"\n", ["follow.horizon", "36600d at the most"]),
-        ("[follow]\nhorizon = \"9999d\"\n", ["follow.horizon is 9999d", "366d"]),
-        ("[follow]\nidle = \"32d\"\n", ["follow.idle is 32d", "31d"]),
-        ("[digest]\nlateness = \"9999999999999s\"\n", ["digest.lateness", "at the most"]),

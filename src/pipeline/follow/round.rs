@@ -133,6 +133,10 @@ impl Follower {
         let times: BTreeSet<Timestamp> = objects.iter().map(|object| object.name.file_time).collect();
         let mut windows = self.windows(self.horizon(now), now)?;
         let first = windows.first().map_or(now, |first| self.builder.reach(first).start);
+        let last = windows.last().map_or(now, |last| self.builder.reach(last).end);
+        if let Some(object) = objects.last().filter(|object| object.name.file_time >= last) {
+            tracing::warn!(key = %object.location, "told of an object whose time has not come: it is left to come again");
+        }
         let mut late = BTreeMap::<Window, Vec<&str>>::new();
         for object in objects.iter().filter(|object| object.name.file_time < first) {
             late.entry(self.window_of(object.name.file_time)?).or_default().push(object.location.as_ref());
@@ -158,6 +162,7 @@ impl Follower {
         for Arrival { objects, receipt } in told {
             let is_undone = |object: &Arc<Object>| {
                 (!is_told && object.name.file_time < first)
+                    || object.name.file_time >= last
                     || pass.undone.iter().any(|window| self.builder.reach(window).contains(&object.name.file_time))
             };
             if !objects.iter().any(is_undone) {

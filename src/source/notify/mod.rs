@@ -109,6 +109,8 @@ pub struct Figures {
     pub foreign: u64,
     /// Keys that are no flow-log keys.
     pub other_keys: u64,
+    /// Objects in the folder of another day or hour than the time in their name: no listing of their time finds them.
+    pub misfiled: u64,
     /// Messages that could not be read, counted each time they come.
     pub malformed: u64,
     /// Messages that were let go.
@@ -124,6 +126,7 @@ struct Counts {
     other_events: AtomicU64,
     foreign: AtomicU64,
     other_keys: AtomicU64,
+    misfiled: AtomicU64,
     malformed: AtomicU64,
     deleted: AtomicU64,
     failures: AtomicU64,
@@ -195,7 +198,7 @@ impl Notifications {
 
     /// What was received so far.
     pub fn figures(&self) -> Figures {
-        let Counts { messages, objects, other_events, foreign, other_keys, malformed, deleted, failures } =
+        let Counts { messages, objects, other_events, foreign, other_keys, misfiled, malformed, deleted, failures } =
             &*self.counts;
         let count = |count: &AtomicU64| count.load(Relaxed);
         Figures {
@@ -204,6 +207,7 @@ impl Notifications {
             other_events: count(other_events),
             foreign: count(foreign),
             other_keys: count(other_keys),
+            misfiled: count(misfiled),
             malformed: count(malformed),
             deleted: count(deleted),
             failures: count(failures),
@@ -265,6 +269,10 @@ impl Notifications {
         match ObjectName::parse(location.as_ref()) {
             None => count(&self.counts.other_keys),
             Some(name) if !Selection::default().within(listing).wants(&name) => count(&self.counts.foreign),
+            Some(name) if name.is_misdated(location.as_ref()) => {
+                tracing::warn!(%location, "an object in the folder of another time is not taken up");
+                count(&self.counts.misfiled)
+            }
             Some(name) => Some(Object { location, size, etag, name }),
         }
     }

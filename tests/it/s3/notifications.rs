@@ -128,13 +128,15 @@ async fn what_cannot_be_read_stays_and_what_is_not_wanted_goes() {
     notified.send("not a notification").await;
     notified.put(&format!("elsewhere/{FILE}")).await;
     notified.put("archive/notes.txt").await;
+    // No listing of its time finds it.
+    notified.put(&format!("archive/AWSLogs/123456789012/vpcflowlogs/us-east-1/2020/01/01/{FILE}")).await;
     let foreign = include_str!("../../data/notifications/eventbridge.json");
     notified.send(foreign).await;
     assert!(timeout(Duration::from_secs(8), notifications.next()).await.is_err(), "nothing is wanted");
     let figures = notifications.close().await;
-    assert_eq!((figures.foreign, figures.other_keys, figures.objects), (2, 1, 0));
+    assert_eq!((figures.foreign, figures.other_keys, figures.misfiled, figures.objects), (2, 1, 1, 0));
     assert!(figures.malformed >= 2, "it comes again and again: {figures:?}");
-    assert_eq!(figures.deleted, 4);
+    assert_eq!(figures.deleted, 5);
     assert_eq!(notified.messages().await, 1, "the redrive policy will take it");
 }
 
