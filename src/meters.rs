@@ -102,6 +102,8 @@ metrics! {
         "Objects that came after a window that they reach was closed, or beyond the horizon; each counts once";
     FOLLOW_DELIVERED = "flowdiff_follow_deliveries_total", Counter, None, [], &[], "Windows handed over for delivery";
     FOLLOW_LEADS = "flowdiff_follow_leads", Gauge, None, [], &[], "1 while this follower works, 0 while it stands by";
+    FOLLOW_FAILING = "flowdiff_follow_failing", Gauge, None, [], &[],
+        "1 while the last round was broken off, or the store does not say whether this follower is to work; else 0";
     FOLLOW_OPEN = "flowdiff_follow_open_windows", Gauge, None, [], &[], "Windows that may still change";
     FOLLOW_FAILED = "flowdiff_follow_failed_windows", Gauge, None, [], &[],
         "Windows that could not be built at the last try";

@@ -188,8 +188,10 @@ async fn run_on(
 
 /// The line that is drawn over on a terminal.
 fn line(facts: &Facts, told: &Figures, clock: Clock) -> String {
-    if !facts.leads && facts.rounds == 0 {
-        return "standing by".to_owned();
+    match &facts.trouble {
+        Some(trouble) if !facts.leads => return format!("cannot work, tries again: {trouble}"),
+        None if !facts.leads && facts.rounds == 0 => return "standing by".to_owned(),
+        _ => {}
     }
     let lag = facts.lag(clock.now()).and_then(|lag| lag.to_std().ok());
     let lag = lag.map_or("no object yet".to_owned(), |lag| format!("newest object {} old", HumanDuration(lag)));
@@ -199,8 +201,10 @@ fn line(facts: &Facts, told: &Figures, clock: Clock) -> String {
         HumanCount(facts.records),
         facts.open_windows,
     );
+    let trouble = facts.trouble.as_ref().map(|trouble| format!(", last round broken off: {trouble}"));
     text + &listed(&[(facts.failed_windows, "failed"), (facts.late_objects, "late objects")])
         + &listed(&deliveries_in_words(facts, told))
+        + &trouble.unwrap_or_default()
 }
 
 /// What became of messages: delivered is what its receiver took.
@@ -254,6 +258,7 @@ fn describe(event: &Event) -> Option<String> {
             format!("{} is to be delivered, version {version}", window(start, stop))
         }
         Event::Interrupted { reason } => format!("round broken off: {reason}"),
+        Event::Blocked { reason } => format!("cannot work, tries again: {reason}"),
         Event::Leads { leads: true } => return None,
         Event::Leads { leads: false } => "standing by: another follower works on this store".to_owned(),
     })

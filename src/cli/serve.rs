@@ -84,7 +84,9 @@ fn log(event: &Event) {
         Event::Published { .. } | Event::HandedOver { .. } | Event::Leads { .. } => tracing::debug!("{event:?}"),
         Event::Closed { .. } | Event::Amended { .. } => tracing::info!("{event:?}"),
         Event::Late { .. } | Event::Canary { .. } => tracing::warn!("{event:?}"),
-        Event::Failed { .. } | Event::Undelivered { .. } | Event::Interrupted { .. } => tracing::error!("{event:?}"),
+        Event::Failed { .. } | Event::Undelivered { .. } | Event::Interrupted { .. } | Event::Blocked { .. } => {
+            tracing::error!("{event:?}");
+        }
     }
 }
 

@@ -106,6 +106,7 @@ fn brief(event: &Event) -> String {
         Event::Undelivered { start, .. } => format!("undelivered {}", start.format("%H:%M")),
         Event::HandedOver { start, version, .. } => format!("handed over {} v{version}", start.format("%H:%M")),
         Event::Interrupted { reason } => format!("interrupted {reason}"),
+        Event::Blocked { reason } => format!("blocked {reason}"),
         Event::Leads { leads } => format!("leads {leads}"),
     }
 }
@@ -593,6 +594,38 @@ async fn one_follower_works_and_the_other_takes_over_when_it_ends() {
     until(&|| second.1.facts().published > 0).await;
     second.0.cancel();
     second.2.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_whose_store_fails_says_so_and_works_once_it_does_not() {
+    let site = Site::new();
+    let builder = builder(&site.path("logs"), &site.path("store"));
+    let options =
+        Options { publish_every: TimeDelta::milliseconds(100), lease: TimeDelta::seconds(1), ..Options::default() };
+    let mut follower = site.follower_of(builder, options);
+    let journals = site.path("store/v1");
+    std::fs::write(&journals, "in the way").unwrap();
+    let (stop, status) = (CancellationToken::new(), follower.status());
+    let stopped = stop.clone();
+    let task = tokio::spawn(async move { follower.run(&stopped).await });
+    let until = async |reached: &dyn Fn() -> bool| {
+        for _ in 0..200 {
+            if reached() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("it does not come to it: {:?}, {:?}", status.facts(), site.told());
+    };
+    until(&|| status.facts().trouble.is_some()).await;
+    assert!(!status.facts().leads);
+    let told = site.told();
+    assert!(told.len() == 1 && told[0].starts_with("blocked "), "nobody claims that another one works: {told:?}");
+    std::fs::remove_file(&journals).unwrap();
+    until(&|| status.facts().leads && status.facts().rounds > 0).await;
+    assert_eq!(status.facts().trouble, None);
+    stop.cancel();
+    task.await.unwrap().unwrap();
 }
 
 pub(crate) fn command(site: &Site, args: &[&str]) -> Command {

@@ -38,6 +38,7 @@ impl Sink for Deliveries {
             | Event::Undelivered { .. }
             | Event::HandedOver { .. }
             | Event::Interrupted { .. }
+            | Event::Blocked { .. }
             | Event::Leads { .. } => Ok(()),
         }
     }

@@ -76,6 +76,11 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// Nothing can be done because the store does not say who is to work; it is asked again and again.
+    Blocked {
+        /// Why.
+        reason: String,
+    },
     /// This follower works from now on, or stands by because another one does.
     Leads {
         /// Whether it works.

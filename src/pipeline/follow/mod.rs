@@ -35,7 +35,7 @@ use crate::window::{Window, split};
 use arrivals::gather;
 use chrono::TimeDelta;
 use deliveries::Deliveries;
-use lease::Lease;
+use lease::{Lease, Standing};
 use place::Place;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -217,11 +217,10 @@ impl Follower {
     /// What the first round met, unless it is the kind of thing that passes.
     pub async fn run(&mut self, stop: &CancellationToken) -> Result<()> {
         let (lease, done) = (self.lease(), CancellationToken::new());
-        if let Err(error) = lease.hold().await {
-            if !passes(&error) {
-                return Err(error);
-            }
-            (self.tell)(&Event::Interrupted { reason: error.copy().to_string() });
+        if let Some(Err(error)) = stop.run_until_cancelled(lease.hold()).await
+            && !passes(&error)
+        {
+            return Err(error);
         }
         let deliveries = self.deliveries.clone();
         let deliver = async {
@@ -241,15 +240,16 @@ impl Follower {
     }
 
     async fn rounds(&mut self, lease: &Lease, stop: &CancellationToken) -> Result<()> {
-        let mut leads = None;
+        let mut before = None;
         while !stop.is_cancelled() {
-            let is_held = lease.is_held();
-            if leads != Some(is_held) {
-                leads = Some(is_held);
-                self.lead(is_held);
+            let standing = lease.standing();
+            let kind = std::mem::discriminant(&standing);
+            if before != Some(kind) {
+                before = Some(kind);
+                self.stand(&standing);
             }
-            if !is_held {
-                let _ = stop.run_until_cancelled(lease.held()).await;
+            if standing != Standing::Ours {
+                let _ = stop.run_until_cancelled(lease.changed()).await;
                 continue;
             }
             // It is told without a break, across rounds: a request to a queue that is dropped may have been given messages.
@@ -270,21 +270,33 @@ impl Follower {
             let is_first = self.status.facts().rounds == 0;
             let flag = AtomicBool::new(false);
             let told = std::iter::from_fn(|| told.try_recv().ok()).collect();
-            match set_when_stopped(&flag, stop, self.round(told, &flag)).await {
-                Ok(_) => {}
+            let trouble = match set_when_stopped(&flag, stop, self.round(told, &flag)).await {
+                Ok(_) => None,
                 Err(error) if is_first && !passes(&error) => return Err(error),
-                Err(error) => (self.tell)(&Event::Interrupted { reason: error.copy().to_string() }),
+                Err(error) => Some(error.copy().to_string()),
+            };
+            if let Some(reason) = trouble.clone() {
+                (self.tell)(&Event::Interrupted { reason });
             }
+            self.status.update(|facts| facts.trouble = trouble);
             let _ = stop.run_until_cancelled(tokio::time::sleep_until(next)).await;
         }
         Ok(())
     }
 
-    /// Begins to work, or ends. Others may have worked meanwhile, so everything is looked at anew.
-    fn lead(&mut self, leads: bool) {
-        self.place = Place::new(self.builder.clock.now());
-        self.status.update(|facts| facts.leads = leads);
-        (self.tell)(&Event::Leads { leads });
+    /// Begins to work, or to wait for whatever keeps it from working.
+    fn stand(&mut self, standing: &Standing) {
+        let leads = *standing == Standing::Ours;
+        let (trouble, event) = match standing {
+            Standing::Ours | Standing::Anothers => (None, Event::Leads { leads }),
+            Standing::Unknown { reason } => (Some(reason.clone()), Event::Blocked { reason: reason.clone() }),
+        };
+        if leads {
+            // Others may have worked meanwhile, so everything is looked at anew.
+            self.place = Place::new(self.builder.clock.now());
+        }
+        self.status.update(|facts| (facts.leads, facts.trouble) = (leads, trouble));
+        (self.tell)(&event);
     }
 
     fn lease(&self) -> Lease {

@@ -10,8 +10,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// The facts at one instant. Counts are since the follower began.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Facts {
-    /// Whether it works; else it stands by.
+    /// Whether it works; else it stands by, or cannot know whether it may.
     pub leads: bool,
+    /// Why it does nothing at all: the store does not say who is to work, or the last round was broken off.
+    pub trouble: Option<String>,
     /// Rounds done.
     pub rounds: u64,
     /// Objects read.
@@ -57,6 +59,7 @@ impl Facts {
             ],
             &[
                 (meters::FOLLOW_LEADS, Some(f64::from(u8::from(self.leads)))),
+                (meters::FOLLOW_FAILING, Some(f64::from(u8::from(self.trouble.is_some())))),
                 (meters::FOLLOW_OPEN, Some(self.open_windows as f64)),
                 (meters::FOLLOW_FAILED, Some(self.failed_windows as f64)),
                 (meters::FOLLOW_UNDELIVERED, Some(self.undelivered as f64)),
