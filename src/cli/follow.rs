@@ -16,7 +16,7 @@ use crate::pipeline::follow::{Event, Facts, Follower, Round, Tell};
 use crate::serve::front::{Front, Stop};
 use crate::source::notify::{Notifications, Place};
 use crate::telemetry::Meters;
-use crate::window::{Timestamp, Window, format_time};
+use crate::window::{Timestamp, Window};
 use axum::Router;
 use indicatif::{HumanCount, HumanDuration};
 use serde_json::{Value, json};
@@ -249,7 +249,7 @@ fn describe(event: &Event) -> Option<String> {
             let window = window(start, stop);
             format!("{window} has {objects} objects that are too late; flowdiff backfill --only-late takes them up")
         }
-        Event::Canary { since } => format!("no new object since {}", format_time(*since)),
+        Event::Canary { since, is_blind } => deliver::silence(*since, *is_blind),
         Event::Failed { start, stop, reason } => format!("{} failed: {reason}", window(start, stop)),
         Event::Undelivered { start, stop, reason } => {
             format!("{} could not be handed over for delivery: {reason}", window(start, stop))

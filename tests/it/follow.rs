@@ -101,7 +101,8 @@ fn brief(event: &Event) -> String {
         Event::Closed { manifest } => format!("closed {}", described(manifest)),
         Event::Amended { manifest, previous } => format!("amended {previous} {}", described(manifest)),
         Event::Late { start, objects, .. } => format!("late {} {objects}", start.format("%d %H:%M")),
-        Event::Canary { since } => format!("canary {}", since.format("%H:%M")),
+        Event::Canary { since, is_blind: false } => format!("canary {}", since.format("%H:%M")),
+        Event::Canary { since, is_blind: true } => format!("blind canary {}", since.format("%H:%M")),
         Event::Failed { start, reason, .. } => format!("failed {} {reason}", start.format("%H:%M")),
         Event::Undelivered { start, .. } => format!("undelivered {}", start.format("%H:%M")),
         Event::HandedOver { start, version, .. } => format!("handed over {} v{version}", start.format("%H:%M")),
@@ -286,6 +287,27 @@ async fn nothing_new_for_too_long_is_reported() {
     site.follow(&mut follower, "2026-11-20T12:12:00Z").await;
     let told = site.follow(&mut follower, "2026-11-20T13:12:00Z").await;
     assert!(told.contains(&"canary 12:05".to_owned()), "{told:?}");
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_new_for_too_long_is_reported_though_nobody_can_look() {
+    let site = Site::new();
+    site.write(1, "2026-11-20T12:05:00Z");
+    let mut builder = builder(&site.path("logs"), &site.path("store"));
+    builder.clock = Clock::fixed("2026-11-20T12:10:00Z".parse().unwrap());
+    let options = Options { canary: Some(TimeDelta::hours(1)), ..Options::default() };
+    let mut follower = site.follower_of(builder, options);
+    site.follow(&mut follower, "2026-11-20T12:12:00Z").await;
+    // A link that leads to itself cannot be listed.
+    let day = site.path("logs/AWSLogs/123456789012/vpcflowlogs/us-east-1/2026/11/20");
+    std::fs::rename(&day, site.path("aside")).unwrap();
+    std::os::unix::fs::symlink(&day, &day).unwrap();
+    for (now, expected) in [("12:40", &[][..]), ("13:12", &["blind canary 12:05"]), ("13:13", &[])] {
+        follower.set_clock(Clock::fixed(format!("2026-11-20T{now}:00Z").parse().unwrap()));
+        follower.round(Vec::new(), &GO_ON).await.unwrap_err();
+        assert_eq!(site.told(), expected, "{now}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

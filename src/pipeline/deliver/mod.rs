@@ -28,6 +28,7 @@ mod webhook;
 pub use check::check;
 pub use destination::Lines;
 pub use notice::Notice;
+pub(crate) use notice::silence;
 pub use options::{Body, Change, Compare, Ignore, Options, Report};
 
 use crate::aws::Access;

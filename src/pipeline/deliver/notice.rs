@@ -42,6 +42,9 @@ pub enum Notice {
     Canary {
         /// Since when.
         since: Timestamp,
+        /// Whether the source, or the store, could not be looked at.
+        #[serde(default)]
+        is_blind: bool,
     },
     /// Somebody looks whether messages arrive.
     Test,
@@ -89,7 +92,7 @@ impl Notice {
                 "{objects} objects of {} came too late to be taken up: flowdiff backfill --only-late takes them",
                 Window::new(*start, *stop)?
             ),
-            Notice::Canary { since } => format!("no new object since {}", format_time(*since)),
+            Notice::Canary { since, is_blind } => silence(*since, *is_blind),
             Notice::Test => "this is a test message: what this report tells arrives here".to_owned(),
         })
     }
@@ -100,11 +103,17 @@ impl Notice {
             Notice::Late { start, stop, objects, tag } => {
                 format!("{}/{}\n{objects}\n{tag}", start.timestamp(), stop.timestamp())
             }
-            Notice::Canary { since } => since.timestamp().to_string(),
+            Notice::Canary { since, .. } => since.timestamp().to_string(),
             Notice::Test => String::new(),
         };
         record::notice_id(report, self.name(), &facts)
     }
+}
+
+/// Says that no object has come.
+pub(crate) fn silence(since: Timestamp, is_blind: bool) -> String {
+    let why = if is_blind { ": the source or the store cannot be looked at; the follower's log says why" } else { "" };
+    format!("no new object since {}{why}", format_time(since))
 }
 
 impl Report {

@@ -33,7 +33,9 @@ impl Sink for Deliveries {
                 let (start, stop, objects, tag) = (*start, *stop, *objects, tag.clone());
                 self.notice(&Notice::Late { start, stop, objects, tag }).await
             }
-            Event::Canary { since } => self.notice(&Notice::Canary { since: *since }).await,
+            Event::Canary { since, is_blind } => {
+                self.notice(&Notice::Canary { since: *since, is_blind: *is_blind }).await
+            }
             Event::Failed { .. }
             | Event::Undelivered { .. }
             | Event::HandedOver { .. }

@@ -43,6 +43,9 @@ pub enum Event {
     Canary {
         /// File time of the newest one; when following began if there is none within the horizon.
         since: Timestamp,
+        /// Whether the source, or the store, could not be looked at: objects may have come that nobody has seen.
+        #[serde(default)]
+        is_blind: bool,
     },
     /// A window could not be built; it is tried again.
     Failed {

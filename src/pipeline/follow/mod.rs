@@ -248,6 +248,9 @@ impl Follower {
                 before = Some(kind);
                 self.stand(&standing);
             }
+            if matches!(standing, Standing::Unknown { .. }) {
+                self.canary(None);
+            }
             if standing != Standing::Ours {
                 let _ = stop.run_until_cancelled(lease.changed()).await;
                 continue;

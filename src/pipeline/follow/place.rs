@@ -44,7 +44,9 @@ pub(super) struct Place {
 /// Whether objects come.
 #[derive(Debug)]
 struct News {
-    /// When a new object was last seen; while none was, file time of the newest one.
+    /// Since when it is looked.
+    began: Timestamp,
+    /// When a new object was last seen; while none was, file time of the newest one; before the first look, nothing.
     seen: Option<Timestamp>,
     /// Whether it was reported that none comes.
     is_told: bool,
@@ -53,7 +55,7 @@ struct News {
 impl Place {
     pub(super) fn new(now: Timestamp) -> Place {
         let due = Timestamp::MIN_UTC;
-        let news = News { seen: None, is_told: false };
+        let news = News { began: now, seen: None, is_told: false };
         Place {
             open_from: now,
             horizon_due: due,
@@ -132,27 +134,28 @@ impl Place {
         self.failures.retain(|window, _| window.start() >= before);
     }
 
-    /// Takes note that there was a new object, or none; `newest` is the file time of the newest of all. Returns since when
-    /// there is none, once, if that is too long.
+    /// Takes note that there was a new object, or none, or that nobody could look; `newest` is the file time of the newest of
+    /// all. Returns since when there is none, once, if that is too long.
     ///
     /// A follower that begins does not know when it came: its file time stands for that, so that a silence is reported
-    /// however often followers begin anew, and as since the same time.
+    /// however often followers begin anew, and as since the same time. One that could never look knows only since when.
     pub(super) fn news(
         &mut self,
-        is_new: bool,
+        is_new: Option<bool>,
         newest: Option<Timestamp>,
         now: Timestamp,
         canary: Option<TimeDelta>,
     ) -> Option<Timestamp> {
-        let seen = match self.news.seen {
-            None => newest.map_or(now, |newest| newest.min(now)),
-            Some(_) if is_new => now,
-            Some(seen) => seen,
+        let News { began, seen, is_told } = &mut self.news;
+        *seen = match (*seen, is_new) {
+            (None, Some(_)) => Some(newest.map_or(*began, |newest| newest.min(now))),
+            (Some(_), Some(true)) => Some(now),
+            (seen, _) => seen,
         };
-        self.news = News { seen: Some(seen), is_told: self.news.is_told && !is_new };
-        let is_due = !self.news.is_told && canary.is_some_and(|canary| now - seen >= canary);
-        self.news.is_told |= is_due;
-        is_due.then(|| newest.unwrap_or(seen))
+        *is_told &= is_new != Some(true);
+        let is_due = !*is_told && canary.is_some_and(|canary| now - seen.unwrap_or(*began) >= canary);
+        *is_told |= is_due;
+        is_due.then(|| seen.and(newest).or(*seen).unwrap_or(*began))
     }
 }
 
@@ -215,7 +218,8 @@ mod tests {
     fn a_silence_is_reported_once() {
         let mut place = Place::new(minute(0));
         let canary = Some(TimeDelta::minutes(10));
-        let mut news = |is_new, newest, now, canary| place.news(is_new, Some(minute(newest)), minute(now), canary);
+        let mut news =
+            |is_new, newest, now, canary| place.news(Some(is_new), Some(minute(newest)), minute(now), canary);
         assert_eq!(news(true, -2, 0, canary), None);
         assert_eq!(news(false, -2, 7, canary), None);
         assert_eq!(news(false, -2, 8, canary), Some(minute(-2)));
@@ -229,10 +233,28 @@ mod tests {
     #[test]
     fn a_silence_is_reported_though_followers_begin_anew() {
         let canary = Some(TimeDelta::minutes(10));
-        let silent = |now| Place::new(minute(now)).news(true, Some(minute(-2)), minute(now), canary);
+        let silent = |now| Place::new(minute(now)).news(Some(true), Some(minute(-2)), minute(now), canary);
         assert_eq!([0, 4, 8, 12].map(silent), [None, None, Some(minute(-2)), Some(minute(-2))]);
         let mut place = Place::new(minute(0));
-        assert_eq!(place.news(false, None, minute(0), canary), None, "nothing was ever there");
-        assert_eq!(place.news(false, None, minute(10), canary), Some(minute(0)));
+        assert_eq!(place.news(Some(false), None, minute(0), canary), None, "nothing was ever there");
+        assert_eq!(place.news(Some(false), None, minute(10), canary), Some(minute(0)));
+    }
+
+    #[test]
+    fn a_silence_is_reported_though_nobody_can_look() {
+        let canary = Some(TimeDelta::minutes(10));
+        let mut place = Place::new(minute(0));
+        assert_eq!(place.news(Some(true), Some(minute(-2)), minute(0), canary), None);
+        assert_eq!(place.news(Some(true), Some(minute(1)), minute(3), canary), None);
+        assert_eq!(place.news(None, Some(minute(1)), minute(12), canary), None);
+        assert_eq!(place.news(None, Some(minute(1)), minute(13), canary), Some(minute(1)));
+        assert_eq!(place.news(None, Some(minute(1)), minute(30), canary), None, "once");
+        let mut place = Place::new(minute(0));
+        assert_eq!(place.news(None, None, minute(9), canary), None);
+        assert_eq!(place.news(None, Some(minute(-60)), minute(10), canary), Some(minute(0)), "others may have looked");
+        let mut place = Place::new(minute(0));
+        assert_eq!(place.news(None, None, minute(1), canary), None);
+        let found = place.news(Some(true), Some(minute(-60)), minute(2), canary);
+        assert_eq!(found, Some(minute(-60)), "what is found at last may be old");
     }
 }

@@ -63,6 +63,14 @@ impl Follower {
     /// What the source says if it cannot be listed, and what the store says. Windows that fail are no error: they are
     /// told, and tried again.
     pub async fn round(&mut self, told: Vec<Arrival>, stop: &AtomicBool) -> Result<Round> {
+        let ended = self.look_and_take(told, stop).await;
+        if ended.is_err() {
+            self.canary(None);
+        }
+        ended
+    }
+
+    async fn look_and_take(&mut self, told: Vec<Arrival>, stop: &AtomicBool) -> Result<Round> {
         let now = self.builder.clock.now();
         let mut round = Round::default();
         if let Some(look) = self.place.look(now, self.arrivals.is_some()) {
@@ -113,7 +121,7 @@ impl Follower {
             facts.watermark = Some(watermark.at(now));
         });
         self.place.open_from = pass.unsettled.first().map_or(now, |first| first.start());
-        self.canary(has_news, now);
+        self.canary(Some(has_news));
         // What was left is looked at again as soon as may be.
         if pass.round.left == 0 {
             self.place.looked(look, now, &self.options);
@@ -158,7 +166,7 @@ impl Follower {
         if !pass.undone.is_empty() {
             self.place.list_next();
         }
-        self.canary(self.report.figures().read > read, now);
+        self.canary(Some(self.report.figures().read > read));
         for Arrival { objects, receipt } in told {
             let is_undone = |object: &Arc<Object>| {
                 (!is_told && object.name.file_time < first)
@@ -334,10 +342,11 @@ impl Follower {
         told.is_ok()
     }
 
-    fn canary(&mut self, has_news: bool, now: Timestamp) {
-        let newest = self.status.facts().newest_object;
+    /// Reports that no new object has come for too long; `has_news` says whether one has, if anybody could look.
+    pub(super) fn canary(&mut self, has_news: Option<bool>) {
+        let (now, newest) = (self.builder.clock.now(), self.status.facts().newest_object);
         if let Some(since) = self.place.news(has_news, newest, now, self.options.canary) {
-            self.notice(Event::Canary { since });
+            self.notice(Event::Canary { since, is_blind: has_news.is_none() });
         }
     }
 

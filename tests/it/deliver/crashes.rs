@@ -96,7 +96,7 @@ async fn simulate(seed: u64) {
             let deliveries = world.deliveries_on(slow(&world), report, &receiver.url).await.unwrap();
             let work = async {
                 let since = super::hour(step as i64);
-                deliveries.notice(&Notice::Canary { since }).await.unwrap();
+                deliveries.notice(&Notice::Canary { since, is_blind: false }).await.unwrap();
                 noticed.lock().unwrap().insert(format!("no new object since {}", since.format("%Y-%m-%dT%H:%MZ")));
                 if let Some(manifest) = world.catalog().latest(&window(hour)).await.unwrap() {
                     deliveries.note(&manifest).await.unwrap();

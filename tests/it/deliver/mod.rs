@@ -581,7 +581,7 @@ async fn a_notice_is_told_after_a_crash_and_once_however_often_it_is_found_out()
     let settings = format!("{REPORT}notices = true\n");
     receiver.always(Some(Answer::Status(400)));
     let deliveries = world.deliveries(&settings, &receiver.url).await;
-    for notice in [late(13, "A"), late(13, "A"), late(13, "B"), Notice::Canary { since: hour(12) }] {
+    for notice in [late(13, "A"), late(13, "A"), late(13, "B"), Notice::Canary { since: hour(12), is_blind: false }] {
         deliveries.notice(&notice).await.unwrap();
     }
     assert_eq!(deliveries.settle().await.unwrap(), 3);
@@ -600,7 +600,7 @@ async fn a_notice_is_told_after_a_crash_and_once_however_often_it_is_found_out()
     told.dedup();
     assert_eq!(told.len(), 3);
     assert!(before.iter().all(|id| told.contains(id)), "what was refused comes again under its id");
-    for notice in [late(13, "A"), Notice::Canary { since: hour(12) }] {
+    for notice in [late(13, "A"), Notice::Canary { since: hour(12), is_blind: false }] {
         deliveries.notice(&notice).await.unwrap();
         assert_eq!(deliveries.settle().await.unwrap(), 0);
     }
