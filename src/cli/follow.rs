@@ -12,7 +12,7 @@ use crate::config::LogFormat;
 use crate::digest::Builder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::deliver::{self, Deliveries, Figures};
-use crate::pipeline::follow::{Event, Facts, Follower, Round, Tell};
+use crate::pipeline::follow::{Event, Facts, Follower, GRACE, Round, Tell, within_grace};
 use crate::serve::front::{Front, Stop};
 use crate::source::notify::{Notifications, Place};
 use crate::telemetry::Meters;
@@ -80,7 +80,8 @@ impl Following {
     pub(super) async fn run(mut self, stop: &CancellationToken) -> Result<()> {
         let delivering = async {
             if let Some(deliveries) = &self.deliveries {
-                deliveries.run(stop).await;
+                // A message that is dropped is sent again by the next process.
+                let _ = within_grace(stop, deliveries.run(stop)).await;
             }
         };
         tokio::join!(ending(stop, self.follower.run(stop)), delivering).0
@@ -124,7 +125,11 @@ pub(super) async fn run(setup: &Setup, args: FollowArgs) -> Result<u8> {
         (false, None) => {}
     };
     setup.note(&format!("following {} into {}", builder.source.url, builder.catalog.url));
-    let mut following = Following::new(setup, builder, Arc::new(tell)).await?;
+    // Nothing has begun yet that would have to be finished.
+    let Some(following) = stop.run_until_cancelled(Following::new(setup, builder, Arc::new(tell))).await else {
+        return Ok(INTERRUPTED);
+    };
+    let mut following = following?;
     let (status, deliveries, clock) = (following.follower.status(), following.deliveries.clone(), setup.clock);
     if !is_json {
         let told = move || deliveries.as_ref().map(|deliveries| deliveries.figures()).unwrap_or_default();
@@ -139,7 +144,8 @@ pub(super) async fn run(setup: &Setup, args: FollowArgs) -> Result<u8> {
     };
     let mut told = Figures::default();
     if let Some(deliveries) = &following.deliveries {
-        deliveries.settle().await?;
+        let Some(settled) = within_grace(&stop, deliveries.settle()).await else { return Ok(INTERRUPTED) };
+        settled?;
         told = deliveries.figures();
     }
     let facts = following.follower.status().facts();
@@ -259,6 +265,11 @@ fn describe(event: &Event) -> Option<String> {
         }
         Event::Interrupted { reason } => format!("round broken off: {reason}"),
         Event::Blocked { reason } => format!("cannot work, tries again: {reason}"),
+        Event::Stopped { is_dropped: false } => "stopped: the round is finished".to_owned(),
+        Event::Stopped { is_dropped: true } => {
+            let seconds = GRACE.as_secs();
+            format!("stopped: the round took longer than {seconds} s and is dropped; the next start goes on from there")
+        }
         Event::Leads { leads: true } => return None,
         Event::Leads { leads: false } => "standing by: another follower works on this store".to_owned(),
     })

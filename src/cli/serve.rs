@@ -82,7 +82,7 @@ pub(super) async fn run(setup: &Setup, follow: bool) -> Result<()> {
 fn log(event: &Event) {
     match event {
         Event::Published { .. } | Event::HandedOver { .. } | Event::Leads { .. } => tracing::debug!("{event:?}"),
-        Event::Closed { .. } | Event::Amended { .. } => tracing::info!("{event:?}"),
+        Event::Closed { .. } | Event::Amended { .. } | Event::Stopped { .. } => tracing::info!("{event:?}"),
         Event::Late { .. } | Event::Canary { .. } => tracing::warn!("{event:?}"),
         Event::Failed { .. } | Event::Undelivered { .. } | Event::Interrupted { .. } | Event::Blocked { .. } => {
             tracing::error!("{event:?}");

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use chrono::TimeDelta;
 use flowdiff::catalog::{Manifest, State};
 use flowdiff::clock::{Clock, Timestamp};
-use flowdiff::pipeline::follow::{Arrival, Arrivals, Event, Follower, Options, Receipt, Sink};
+use flowdiff::pipeline::follow::{Arrival, Arrivals, Event, Follower, GRACE, Options, Receipt, Sink};
 use flowdiff::pipeline::{self, backfill, plan};
 use flowdiff::scan::Report;
 use flowdiff::source::{Object, Selection};
@@ -108,6 +108,7 @@ fn brief(event: &Event) -> String {
         Event::HandedOver { start, version, .. } => format!("handed over {} v{version}", start.format("%H:%M")),
         Event::Interrupted { reason } => format!("interrupted {reason}"),
         Event::Blocked { reason } => format!("blocked {reason}"),
+        Event::Stopped { is_dropped } => format!("stopped, dropped {is_dropped}"),
         Event::Leads { leads } => format!("leads {leads}"),
     }
 }
@@ -735,7 +736,50 @@ fn a_follower_that_is_told_to_end_finishes_its_round() {
     assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
     let told: Vec<String> = lines.collect();
     assert!(told.iter().any(|line| line.contains("finishing the round")), "{told:?}");
+    assert!(told.last().unwrap().contains(r#"{"event":"stopped","is_dropped":false}"#), "{told:?}");
     assert!(child.wait().unwrap().success());
+}
+
+/// A store, or a source, that does not answer: like a network that swallows everything.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_does_not_wait_for_a_network_that_does_not_answer() {
+    let hole = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", hole.local_addr().unwrap());
+    // Connections are taken and nothing is said.
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((stream, _)) = hole.accept().await {
+            held.push(stream);
+        }
+    });
+    let access = flowdiff::aws::Options {
+        endpoint_url: Some(endpoint),
+        region: Some("eu-west-1".to_owned()),
+        no_sign_request: true,
+        ..Default::default()
+    };
+    let access = flowdiff::aws::Access { options: access, ..Default::default() };
+    let bucket = flowdiff::aws::Bucket::new("logs", access);
+    for is_source in [true, false] {
+        let site = Site::new();
+        let mut builder = builder(&site.path("logs"), &site.path("store"));
+        match is_source {
+            true => builder.source.store = Arc::new(bucket.clone()),
+            false => {
+                builder.catalog = flowdiff::catalog::Catalog::new(Arc::new(bucket.clone()), Default::default(), "s3")
+            }
+        }
+        let mut follower = site.follower_of(builder, Options::default());
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let task = tokio::spawn(async move { follower.run(&stopped).await });
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        stop.cancel();
+        let ended = tokio::time::timeout(GRACE + Duration::from_secs(7), task).await;
+        ended.expect("within the time that systemd gives").unwrap().unwrap();
+        let told = site.told();
+        assert!(told.contains(&format!("stopped, dropped {is_source}")), "{told:?}");
+    }
 }
 
 /// A supervisor starts it again where it ends; nobody sees that one follows without its metrics.

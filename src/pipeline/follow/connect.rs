@@ -41,6 +41,7 @@ impl Sink for Deliveries {
             | Event::HandedOver { .. }
             | Event::Interrupted { .. }
             | Event::Blocked { .. }
+            | Event::Stopped { .. }
             | Event::Leads { .. } => Ok(()),
         }
     }

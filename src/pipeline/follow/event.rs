@@ -84,6 +84,11 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// Following ended because it was told to.
+    Stopped {
+        /// Whether the round under way took too long and was dropped; else it is finished.
+        is_dropped: bool,
+    },
     /// This follower works from now on, or stands by because another one does.
     Leads {
         /// Whether it works.

@@ -18,12 +18,14 @@ mod lease;
 mod place;
 mod round;
 mod status;
+mod stop;
 mod sweep;
 
 pub use arrivals::{Arrival, Arrivals, Receipt};
 pub use event::{Event, Sink};
 pub use round::Round;
 pub use status::{Facts, Status};
+pub use stop::{GRACE, within_grace};
 
 use crate::clock::{Clock, Timestamp};
 use crate::digest::Builder;
@@ -39,7 +41,8 @@ use lease::{Lease, Standing};
 use place::Place;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
+use stop::{FAREWELL, set_when_stopped};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -188,12 +191,24 @@ impl Follower {
     }
 
     /// Takes what is there, publishes, delivers, and ends. Where another follower works, it does nothing and returns
-    /// `None`.
+    /// `None`. What is not done within [`GRACE`] after `stop` is dropped.
     ///
     /// # Errors
-    /// As [`Follower::round`].
+    /// As [`Follower::round`]; `Unavailable` if it was dropped.
     pub async fn run_once(&mut self, stop: &CancellationToken) -> Result<Option<Round>> {
         let lease = self.lease();
+        let ended = within_grace(stop, self.take_and_settle(&lease, stop)).await;
+        release(&lease).await;
+        ended.unwrap_or_else(|| {
+            Err(Error::new(
+                ErrorKind::Unavailable,
+                format!("the round was dropped: {} s were not enough", GRACE.as_secs()),
+            )
+            .with_hint("the next run goes on from what is published"))
+        })
+    }
+
+    async fn take_and_settle(&mut self, lease: &Lease, stop: &CancellationToken) -> Result<Option<Round>> {
         if !lease.hold().await? {
             return Ok(None);
         }
@@ -207,16 +222,26 @@ impl Follower {
             round
         };
         let (round, ()) = tokio::join!(work, lease.keep(&done));
-        release(&lease).await;
         round.map(Some)
     }
 
-    /// Follows until `stop`; a round that is under way is finished. While another follower works, it stands by.
+    /// Follows until `stop`; a round that is under way is finished, or dropped if it is not done within [`GRACE`]. While
+    /// another follower works, it stands by.
     ///
     /// # Errors
     /// What the first round met, unless it is the kind of thing that passes.
     pub async fn run(&mut self, stop: &CancellationToken) -> Result<()> {
-        let (lease, done) = (self.lease(), CancellationToken::new());
+        let lease = self.lease();
+        let ended = within_grace(stop, self.follow(&lease, stop)).await;
+        release(&lease).await;
+        if stop.is_cancelled() {
+            (self.tell)(&Event::Stopped { is_dropped: ended.is_none() });
+        }
+        ended.unwrap_or(Ok(()))
+    }
+
+    async fn follow(&mut self, lease: &Lease, stop: &CancellationToken) -> Result<()> {
+        let done = CancellationToken::new();
         if let Some(Err(error)) = stop.run_until_cancelled(lease.hold()).await
             && !passes(&error)
         {
@@ -230,12 +255,11 @@ impl Follower {
         };
         let sweeper = self.sweeper();
         let work = async {
-            let ended = self.rounds(&lease, stop).await;
+            let ended = self.rounds(lease, stop).await;
             done.cancel();
             ended
         };
-        let (ended, (), (), ()) = tokio::join!(work, lease.keep(&done), deliver, sweeper.run(&lease, &done));
-        release(&lease).await;
+        let (ended, (), (), ()) = tokio::join!(work, lease.keep(&done), deliver, sweeper.run(lease, &done));
         ended
     }
 
@@ -309,27 +333,18 @@ impl Follower {
     }
 }
 
-/// Sets `flag` once `stop` is cancelled while `work` is under way.
-async fn set_when_stopped<T>(flag: &AtomicBool, stop: &CancellationToken, work: impl Future<Output = T>) -> T {
-    let watch = async {
-        stop.cancelled().await;
-        flag.store(true, Ordering::Relaxed);
-        std::future::pending().await
-    };
-    tokio::select! {
-        ended = work => ended,
-        never = watch => never,
-    }
-}
-
 /// Whether an error is of a kind that passes by itself.
 fn passes(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Internal)
 }
 
 async fn release(lease: &Lease) {
-    if let Err(error) = lease.release().await {
-        tracing::warn!(error = error.copy().to_string(), "the lease of the follower runs out by itself");
+    match tokio::time::timeout(FAREWELL, lease.release()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(error = error.copy().to_string(), "the lease of the follower runs out by itself")
+        }
+        Err(_) => tracing::warn!("the store does not answer: the lease of the follower runs out by itself"),
     }
 }
 
