@@ -13,6 +13,14 @@ pub trait Arrivals: fmt::Debug + Send + Sync {
     /// Waits for the next arrivals. It does not fail: it tries again. Dropped while it waits, it loses nothing, but what it
     /// was about to receive may take a while to come again: so it is dropped only where following ends.
     async fn next(&self) -> Vec<Arrival>;
+
+    /// What has arrived and was not told yet, without waiting for more; a part of it if it is much. Nothing by default.
+    async fn waiting(&self) -> Vec<Arrival> {
+        Vec::new()
+    }
+
+    /// Sees to it that what was acknowledged does not come again.
+    async fn settle(&self) {}
 }
 
 /// One notification.

@@ -5,14 +5,27 @@ use super::arrivals::{Arrival, Arrivals, Receipt};
 use super::event::{Event, Sink};
 use crate::error::{Error, Result};
 use crate::pipeline::deliver::{self, Deliveries, Notice};
-use crate::source::notify::{Ack, Notifications};
+use crate::source::notify::{Ack, Notifications, Received};
 use async_trait::async_trait;
 
 #[async_trait]
 impl Arrivals for Notifications {
     async fn next(&self) -> Vec<Arrival> {
-        let received = Notifications::next(self).await.into_iter();
-        received.map(|received| Arrival { objects: received.objects, receipt: Box::new(received.ack) }).collect()
+        Notifications::next(self).await.into_iter().map(Arrival::from).collect()
+    }
+
+    async fn waiting(&self) -> Vec<Arrival> {
+        Notifications::waiting(self).await.into_iter().map(Arrival::from).collect()
+    }
+
+    async fn settle(&self) {
+        self.flush().await;
+    }
+}
+
+impl From<Received> for Arrival {
+    fn from(Received { objects, ack }: Received) -> Self {
+        Arrival { objects, receipt: Box::new(ack) }
     }
 }
 

@@ -41,7 +41,7 @@ use lease::{Lease, Standing};
 use place::Place;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use stop::{FAREWELL, set_when_stopped};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -138,7 +138,7 @@ pub struct Follower {
     place: Place,
 }
 
-/// Notifications that wait for a round at the most.
+/// Notifications that wait for a round at the most, and that [`Follower::run_once`] takes at the most.
 const TOLD_MAX: usize = 10_000;
 
 impl Follower {
@@ -215,7 +215,7 @@ impl Follower {
         let done = CancellationToken::new();
         let work = async {
             let flag = AtomicBool::new(false);
-            let round = set_when_stopped(&flag, stop, self.round(Vec::new(), &flag)).await;
+            let round = set_when_stopped(&flag, stop, self.take_all(&flag)).await;
             self.settle().await;
             self.sweeper().try_sweep().await;
             done.cancel();
@@ -223,6 +223,25 @@ impl Follower {
         };
         let (round, ()) = tokio::join!(work, lease.keep(&done));
         round.map(Some)
+    }
+
+    /// Rounds until everything is taken that it could be told of, or [`TOLD_MAX`] notifications: others may be coming for ever.
+    async fn take_all(&mut self, stop: &AtomicBool) -> Result<Round> {
+        let (mut all, mut count) = (Round::default(), 0);
+        let Some(arrivals) = self.arrivals.clone() else { return self.round(Vec::new(), stop).await };
+        loop {
+            let told = arrivals.waiting().await;
+            count += told.len();
+            let is_last = told.is_empty() || count >= TOLD_MAX || stop.load(Ordering::Relaxed);
+            // The first one lists, whatever it is told.
+            if !told.is_empty() || count == 0 {
+                all.add(self.round(told, stop).await?);
+            }
+            arrivals.settle().await;
+            if is_last {
+                return Ok(all);
+            }
+        }
     }
 
     /// Follows until `stop`; a round that is under way is finished, or dropped if it is not done within [`GRACE`]. While
@@ -260,6 +279,9 @@ impl Follower {
             ended
         };
         let (ended, (), (), ()) = tokio::join!(work, lease.keep(&done), deliver, sweeper.run(lease, &done));
+        if let Some(arrivals) = &self.arrivals {
+            arrivals.settle().await;
+        }
         ended
     }
 

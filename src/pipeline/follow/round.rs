@@ -36,7 +36,7 @@ pub struct Round {
 }
 
 impl Round {
-    fn add(&mut self, other: Round) {
+    pub(super) fn add(&mut self, other: Round) {
         self.published += other.published;
         self.failed += other.failed;
         self.left += other.left;

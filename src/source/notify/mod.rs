@@ -24,7 +24,11 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// How long an empty queue is asked: one that is not asked to wait answers for some of its servers alone, see "Short and long
+/// polling", Amazon SQS Developer Guide.
+const EMPTY_WAIT: TimeDelta = TimeDelta::seconds(1);
 
 /// Where notifications come from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -174,11 +178,13 @@ impl Notifications {
     pub async fn next(&self) -> Vec<Received> {
         let mut pauses = Pauses::new(self.options.backoff_max);
         loop {
-            let received = match self.receive().await {
-                Ok(received) => received,
+            // One is waited for, up to nine more are taken if there is room.
+            let first = self.slots.clone().acquire_owned().await.ok();
+            let slots = self.free_slots(first);
+            let received = match self.receive(slots, self.options.poll_wait).await {
+                Ok((_, received)) => received,
                 Err(error) => {
-                    self.counts.failures.fetch_add(1, Relaxed);
-                    tracing::warn!(error = error.copy().to_string(), "no notifications; the source is listed still");
+                    self.failed(&error);
                     tokio::time::sleep(pauses.next()).await;
                     continue;
                 }
@@ -190,9 +196,34 @@ impl Notifications {
         }
     }
 
+    /// What is in the queue now: all until an answer is empty, or until as many messages are held as may be. If the queue
+    /// cannot be asked, that is logged.
+    pub async fn waiting(&self) -> Vec<Received> {
+        let mut waiting = Vec::new();
+        loop {
+            let slots = self.free_slots(None);
+            if slots.is_empty() {
+                return waiting;
+            }
+            match self.receive(slots, EMPTY_WAIT).await {
+                Ok((0, _)) => return waiting,
+                Ok((_, received)) => waiting.extend(received),
+                Err(error) => {
+                    self.failed(&error);
+                    return waiting;
+                }
+            }
+        }
+    }
+
+    /// Deletes the messages that were let go.
+    pub async fn flush(&self) {
+        self.held.flush().await;
+    }
+
     /// Deletes the messages that were let go, and returns what was received in all. Those that are still held come again.
     pub async fn close(self) -> Figures {
-        self.held.flush().await;
+        self.flush().await;
         self.figures()
     }
 
@@ -214,17 +245,26 @@ impl Notifications {
         }
     }
 
-    async fn receive(&self) -> Result<Vec<Received>> {
-        let closed = |_| Error::internal("the bound on messages was taken away");
-        // One is waited for, up to nine more are taken if there is room.
-        let mut slots = vec![self.slots.clone().acquire_owned().await.map_err(closed)?];
+    fn failed(&self, error: &Error) {
+        self.counts.failures.fetch_add(1, Relaxed);
+        tracing::warn!(error = error.copy().to_string(), "no notifications; the source is listed still");
+    }
+
+    /// Room for a batch of messages, as far as there is any, `first` included.
+    fn free_slots(&self, first: Option<OwnedSemaphorePermit>) -> Vec<OwnedSemaphorePermit> {
+        let mut slots: Vec<_> = first.into_iter().collect();
         while slots.len() < QUEUE_BATCH
             && let Ok(slot) = self.slots.clone().try_acquire_owned()
         {
             slots.push(slot);
         }
-        let Options { poll_wait, visibility_timeout, .. } = self.options;
-        let messages = self.queue.receive(slots.len(), poll_wait, visibility_timeout).await?;
+        slots
+    }
+
+    /// Asks once for as many messages as there are slots; returns how many came, and those that are wanted.
+    async fn receive(&self, slots: Vec<OwnedSemaphorePermit>, wait: TimeDelta) -> Result<(usize, Vec<Received>)> {
+        let messages = self.queue.receive(slots.len(), wait, self.options.visibility_timeout).await?;
+        let count = messages.len();
         self.counts.messages.fetch_add(messages.len() as u64, Relaxed);
         let mut received = Vec::new();
         for (message, slot) in messages.into_iter().zip(slots) {
@@ -242,7 +282,7 @@ impl Notifications {
                 }
             }
         }
-        Ok(received)
+        Ok((count, received))
     }
 
     fn read(&self, message: &Message) -> Result<Vec<Arc<Object>>, String> {

@@ -133,6 +133,26 @@ async fn what_is_followed_through_kills_is_what_a_backfill_makes() {
     assert_eq!(files(&store()).await, files(&backfilled).await);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn follow_once_takes_what_is_in_the_queue_and_leaves_it_empty() {
+    let Some(site) = Notified::start().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let settings =
+        format!("[notifications]\nqueue_url = {:?}\nqueue_endpoint_url = {:?}\n", site.queue_url, site.server.url);
+    std::fs::write(folder.path().join("follow.toml"), settings).unwrap();
+    let hour = chrono::TimeDelta::hours(1);
+    let first = chrono::DurationRound::duration_trunc(chrono::Utc::now() - hour * 4, hour).unwrap();
+    for (key, text) in (0..25).map(|slot| object(first, slot, 1)) {
+        site.bucket.put(&Key::from(key.as_str()), text.into()).await.unwrap();
+    }
+    assert!(site.messages().await > 25, "and a test event");
+    let mut command = site.server.command_with_keys(folder.path());
+    command.args(["follow", "--once", "--config", "follow.toml", "--store", "store"]);
+    command.args(["--source", &format!("s3://{}/archive", site.bucket.name())]);
+    let said = run(&mut command, 0);
+    assert_eq!(site.messages().await, 0, "{said:?}");
+}
+
 /// The checksums of the newest version's files of every window.
 async fn files(catalog: &Catalog) -> BTreeMap<String, Vec<String>> {
     let manifests = catalog.list(None).await.unwrap();
