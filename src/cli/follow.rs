@@ -5,7 +5,7 @@ use super::progress::Meter;
 use super::say::say;
 use super::setup::Setup;
 use super::signals::{INTERRUPTED, cancel_on_signals};
-use crate::aws::Queue;
+use crate::aws::{Access, Queue};
 use crate::catalog::{Manifest, State};
 use crate::clock::Clock;
 use crate::config::LogFormat;
@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::deliver::{self, Deliveries, Figures};
 use crate::pipeline::follow::{Event, Facts, Follower, GRACE, Round, Tell, within_grace};
 use crate::serve::front::{Front, Stop};
+use crate::session::{Location, open_location};
 use crate::source::notify::{Notifications, Place};
 use crate::telemetry::Meters;
 use crate::window::{Timestamp, Window};
@@ -53,6 +54,10 @@ impl Following {
             }
         };
         let mut follower = Follower::new(builder, config.follow.clone(), tell)?;
+        let Location { url, folder, .. } = setup.source_location()?;
+        if folder.is_some() {
+            follower = follower.with_check(Arc::new(move || open_location(&url, false, &Access::default()).map(drop)));
+        }
         if let Some(notifications) = notifications(setup)? {
             follower = follower.with_arrivals(Arc::new(notifications));
         }

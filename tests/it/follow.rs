@@ -782,6 +782,23 @@ async fn a_stop_does_not_wait_for_a_network_that_does_not_answer() {
     }
 }
 
+#[test]
+fn a_source_folder_that_disappears_is_no_silence() {
+    let site = Site::new();
+    site.write(1, "2026-11-20T12:00:00Z");
+    std::fs::write(site.path("flowdiff.toml"), "[follow]\npublish_every = \"1s\"\n").unwrap();
+    let args = ["follow", "--log-format", "json", "--config", "flowdiff.toml"];
+    let mut child = command(&site, &args).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(std::result::Result::unwrap);
+    lines.find(|line| line.contains("\"leads\"")).unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    std::fs::rename(site.path("logs"), site.path("aside")).unwrap();
+    let said = lines.find(|line| line.contains("\"interrupted\"")).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(said.contains("folder logs does not exist"), "{said}");
+}
+
 /// A supervisor starts it again where it ends; nobody sees that one follows without its metrics.
 #[test]
 fn a_follower_that_cannot_serve_its_metrics_ends() {

@@ -126,11 +126,15 @@ impl Options {
 /// Shows what happens. Called at once, so it must not wait.
 pub type Tell = Arc<dyn Fn(&Event) + Send + Sync>;
 
+/// Says whether the source is there, where a listing does not tell.
+pub type Check = Arc<dyn Fn() -> Result<()> + Send + Sync>;
+
 /// Follows a source.
 pub struct Follower {
     builder: Builder,
     options: Options,
     tell: Tell,
+    check: Option<Check>,
     arrivals: Option<Arc<dyn Arrivals>>,
     deliveries: Option<Arc<Deliveries>>,
     status: Arc<Status>,
@@ -157,7 +161,12 @@ impl Follower {
         }
         let place = Place::new(builder.clock.now());
         let (status, report) = (Arc::default(), Report::remembering(options.remembered_max));
-        Ok(Follower { builder, options, tell, arrivals: None, deliveries: None, status, report, place })
+        Ok(Follower { builder, options, tell, check: None, arrivals: None, deliveries: None, status, report, place })
+    }
+
+    /// Asks `check` before each round whether the source is there: a folder that is gone is listed as an empty one.
+    pub fn with_check(self, check: Check) -> Follower {
+        Follower { check: Some(check), ..self }
     }
 
     /// Is told of objects by `arrivals`, and lists the source less often.

@@ -60,7 +60,7 @@ impl Follower {
     /// It may be dropped at any time; the follower must then be dropped, too.
     ///
     /// # Errors
-    /// What the source says if it cannot be listed, and what the store says. Windows that fail are no error: they are
+    /// What the source says if it is not there or cannot be listed, and what the store says. Windows that fail are no error: they are
     /// told, and tried again.
     pub async fn round(&mut self, told: Vec<Arrival>, stop: &AtomicBool) -> Result<Round> {
         let ended = self.look_and_take(told, stop).await;
@@ -71,6 +71,9 @@ impl Follower {
     }
 
     async fn look_and_take(&mut self, told: Vec<Arrival>, stop: &AtomicBool) -> Result<Round> {
+        if let Some(check) = &self.check {
+            check()?;
+        }
         let now = self.builder.clock.now();
         let mut round = Round::default();
         if let Some(look) = self.place.look(now, self.arrivals.is_some()) {
