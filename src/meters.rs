@@ -110,7 +110,7 @@ metrics! {
     FOLLOW_UNDELIVERED = "flowdiff_follow_undelivered_windows", Gauge, None, [], &[],
         "Windows of which something is still to be handed over";
     FOLLOW_LAG = "flowdiff_follow_lag_seconds", Gauge, Some(Unit::Seconds), [], &[],
-        "How far the newest object's file time is behind the clock";
+        "How far the newest object's file time is behind the clock; while none was seen, for how long it has followed";
     FOLLOW_WATERMARK_LAG = "flowdiff_follow_watermark_lag_seconds", Gauge, Some(Unit::Seconds), [], &[],
         "How far the watermark is behind the clock";
     DELIVERIES = "flowdiff_deliveries_total", Counter, None, ["report", "result"], &[],

@@ -160,7 +160,8 @@ impl Follower {
                 .with_hint(format!("give it {} hours or more", least.num_minutes().unsigned_abs().div_ceil(60))));
         }
         let place = Place::new(builder.clock.now());
-        let (status, report) = (Arc::default(), Report::remembering(options.remembered_max));
+        let (status, report) = (Arc::<Status>::default(), Report::remembering(options.remembered_max));
+        status.update(|facts| facts.began = Some(builder.clock.now()));
         Ok(Follower { builder, options, tell, check: None, arrivals: None, deliveries: None, status, report, place })
     }
 

@@ -36,6 +36,8 @@ pub struct Facts {
     pub handed_over: u64,
     /// Windows of which something is still to be handed over.
     pub undelivered: u64,
+    /// When it began.
+    pub began: Option<Timestamp>,
     /// File time of the newest object.
     pub newest_object: Option<Timestamp>,
     /// The watermark.
@@ -63,10 +65,15 @@ impl Facts {
                 (meters::FOLLOW_OPEN, Some(self.open_windows as f64)),
                 (meters::FOLLOW_FAILED, Some(self.failed_windows as f64)),
                 (meters::FOLLOW_UNDELIVERED, Some(self.undelivered as f64)),
-                (meters::FOLLOW_LAG, self.lag(now).map(seconds)),
+                (meters::FOLLOW_LAG, self.behind(now).map(seconds)),
                 (meters::FOLLOW_WATERMARK_LAG, self.watermark.map(|watermark| seconds(now - watermark))),
             ],
         );
+    }
+
+    /// [`Facts::lag`], and while there is no object, for how long there has been none: one that never comes is seen, too.
+    pub fn behind(&self, now: Timestamp) -> Option<TimeDelta> {
+        self.lag(now).or_else(|| self.began.map(|began| now - began))
     }
 
     /// How far the newest object is behind the clock.
@@ -102,5 +109,19 @@ impl Status {
 
     fn lock(&self) -> MutexGuard<'_, Facts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_follower_falls_behind_though_no_object_was_ever_seen() {
+        let minute = |minute: i64| chrono::DateTime::from_timestamp(minute * 60, 0).unwrap();
+        let mut facts = Facts { began: Some(minute(0)), ..Facts::default() };
+        assert_eq!((facts.behind(minute(40)), facts.lag(minute(40))), (Some(TimeDelta::minutes(40)), None));
+        facts.newest_object = Some(minute(35));
+        assert_eq!(facts.behind(minute(40)), Some(TimeDelta::minutes(5)));
     }
 }
