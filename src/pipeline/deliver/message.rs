@@ -31,7 +31,7 @@ pub(super) struct Message {
     pub(super) by: Grain,
     pub(super) before: Side,
     pub(super) after: Side,
-    /// When it was made.
+    /// When it was made; of one that is sent again later, when that was.
     pub(super) made: Timestamp,
     pub(super) counts: Counts,
     pub(super) rows: Vec<Row<String>>,
@@ -109,6 +109,11 @@ impl Message {
             rows_left_out: found.left_out(),
             rows: found.rows,
         }
+    }
+
+    /// The same message, made at another time.
+    pub(super) fn made_at(&self, made: Timestamp) -> Message {
+        Message { made, ..self.clone() }
     }
 
     /// The message in the shape of a receiver.

@@ -1,16 +1,20 @@
-//! What is due, in memory: which deliveries of each report wait, and for how long those wait that failed. In: ids. Out: the
-//! next one. What is due for good is in the store; this is found again from there.
+//! What is due, in memory: which deliveries of each report wait, and for how long those wait that failed, with their
+//! messages as far as there is room. In: ids. Out: the next one. What is due for good is in the store; this is found again
+//! from there.
 
-use super::record::Item;
+use super::message::Message;
+use super::record::{Item, Versions};
 use crate::clock::Timestamp;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// First pause of a delivery or a receiver that failed; doubled after each further failure.
 const PAUSE: Duration = Duration::from_secs(5);
+/// What messages that were not taken may occupy, of one report: some hundreds of 100 rows each.
+const KEPT_BYTES_MAX: usize = 8 << 20;
 
 /// The deliveries of one report that are due.
 #[derive(Debug, Default)]
@@ -25,6 +29,8 @@ struct State {
     due: BTreeMap<(Timestamp, Item), Due>,
     /// Of the receiver.
     down: Pause,
+    /// Why it did not take a message, as it was told last; none since it took one.
+    reason: Option<String>,
 }
 
 #[derive(Debug)]
@@ -34,8 +40,21 @@ struct Due {
     /// When it was last begun.
     tried: Option<Instant>,
     pause: Pause,
+    /// Why it was not taken.
+    reason: Option<String>,
+    kept: Option<Arc<Kept>>,
     /// Whether it was added since it was begun: then it is not told by what is told now.
     is_renewed: bool,
+}
+
+/// A message that was made and not taken.
+#[derive(Debug)]
+pub(super) struct Kept {
+    /// What was compared for it.
+    pub(super) versions: Versions,
+    pub(super) message: Message,
+    /// About how much memory it occupies.
+    pub(super) bytes: usize,
 }
 
 /// Until when somebody is left alone, after so many failures in a row.
@@ -56,11 +75,17 @@ impl Pause {
     }
 }
 
+impl Due {
+    fn new() -> Due {
+        let pause = Pause::default();
+        Due { since: Instant::now(), tried: None, pause, reason: None, kept: None, is_renewed: true }
+    }
+}
+
 impl Queue {
     /// Puts a delivery in its place.
     pub(super) fn add(&self, time: Timestamp, item: Item) {
-        let new = || Due { since: Instant::now(), tried: None, pause: Pause::default(), is_renewed: true };
-        self.lock().due.entry((time, item)).or_insert_with(new).is_renewed = true;
+        self.lock().due.entry((time, item)).or_insert_with(Due::new).is_renewed = true;
         self.added.notify_one();
     }
 
@@ -75,9 +100,9 @@ impl Queue {
     /// Takes out a delivery that was told, or is no more; unless it was added again meanwhile.
     pub(super) fn remove(&self, time: Timestamp, item: Item) {
         let mut state = self.lock();
-        state.down = Pause::default();
+        (state.down, state.reason) = (Pause::default(), None);
         match state.due.get_mut(&(time, item)) {
-            Some(due) if due.is_renewed => due.since = Instant::now(),
+            Some(due) if due.is_renewed => *due = Due::new(),
             _ => drop(state.due.remove(&(time, item))),
         }
     }
@@ -108,6 +133,34 @@ impl Queue {
         if let Some(due) = self.lock().due.get_mut(&(time, item)) {
             due.pause = due.pause.after_failure(longest, None);
         }
+    }
+
+    /// Keeps a message that was not taken, if there is room for it.
+    pub(super) fn keep(&self, time: Timestamp, item: Item, kept: Kept) {
+        let mut state = self.lock();
+        let others = state.due.iter().filter(|(place, _)| **place != (time, item));
+        let occupied: usize = others.filter_map(|(_, due)| due.kept.as_ref()).map(|kept| kept.bytes).sum();
+        if let Some(due) = state.due.get_mut(&(time, item)) {
+            due.kept = (occupied.saturating_add(kept.bytes) <= KEPT_BYTES_MAX).then(|| Arc::new(kept));
+        }
+    }
+
+    /// The message of a delivery that was not taken, if it was kept.
+    pub(super) fn kept(&self, time: Timestamp, item: Item) -> Option<Arc<Kept>> {
+        self.lock().due.get(&(time, item))?.kept.clone()
+    }
+
+    /// Takes note of why a delivery was not taken. Returns whether that is news: neither was this one refused for the same
+    /// reason before, nor did the receiver give it last.
+    pub(super) fn is_news(&self, time: Timestamp, item: Item, reason: &str) -> bool {
+        let mut state = self.lock();
+        let Some(due) = state.due.get_mut(&(time, item)) else { return true };
+        let is_known = due.reason.replace(reason.to_owned()).is_some_and(|before| before == reason);
+        let is_news = !is_known && state.reason.as_deref() != Some(reason);
+        if is_news {
+            state.reason = Some(reason.to_owned());
+        }
+        is_news
     }
 
     /// How many are due.
@@ -239,6 +292,23 @@ mod tests {
             tried.push(time.timestamp() / 3600);
         }
         assert_eq!(tried, [1, 2, 3, 1, 2, 3, 1]);
+    }
+
+    #[test]
+    fn a_reason_is_news_until_it_is_told() {
+        let queue = Queue::default();
+        let item = |id| (at(id), Item::Comparison(Uuid::from_u128(id as u128)));
+        for id in 1..=3 {
+            queue.add(item(id).0, item(id).1);
+        }
+        let is_news = |id, reason| queue.is_news(item(id).0, item(id).1, reason);
+        assert!(is_news(1, "404") && !is_news(2, "404") && !is_news(1, "404"));
+        assert!(is_news(1, "500") && !is_news(1, "500"));
+        queue.begin(item(3).0, item(3).1);
+        queue.remove(item(3).0, item(3).1);
+        assert!(!is_news(1, "500"), "it took another one, and this one still not");
+        queue.add(item(3).0, item(3).1);
+        assert!(is_news(3, "500"));
     }
 
     #[test]

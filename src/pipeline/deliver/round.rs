@@ -4,10 +4,12 @@
 use super::found::{collect, diff_options};
 use super::message::{Message, MessageState};
 use super::notice::NoticeRecord;
-use super::record::{Item, Record, Telling, Told, Versions};
+use super::options::Report;
+use super::queue::Kept;
+use super::record::{Attempt, Item, Record, Telling, Told, Versions};
 use super::webhook::Failure;
 use super::{Deliveries, Line, Parts, Seen, duration};
-use crate::catalog::Entry;
+use crate::catalog::{Entry, Manifest};
 use crate::clock::Timestamp;
 use crate::diff::diff;
 use crate::error::{Error, Result};
@@ -15,6 +17,7 @@ use crate::meters;
 use futures::future::join_all;
 use futures::{StreamExt, TryStreamExt, stream};
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -30,6 +33,17 @@ pub(super) enum Outcome {
     Done,
     /// Another process is at it, or the digests are not there yet.
     Later,
+}
+
+impl Kept {
+    /// Whether it is what a record that is claimed has to tell.
+    fn is_told_by(&self, record: &Record, versions: &Versions, report: &Report) -> bool {
+        let is_same = |attempt: &&Attempt| {
+            self.versions == *versions && attempt.versions == *versions && attempt.revision == self.message.revision
+        };
+        let attempt = record.attempt.as_ref().filter(is_same);
+        attempt.is_some_and(|attempt| record.must_tell(&attempt.contents, report.empty))
+    }
 }
 
 impl Deliveries {
@@ -132,8 +146,14 @@ impl Deliveries {
                 self.counts.failed.fetch_add(1, Relaxed);
                 meters::delivery(&line.report.name, "failed");
                 let (report, to) = (&line.report.name, line.destination.to_string());
-                let error = error.context(format!("tell report {report}")).copy().to_string();
-                tracing::warn!(report, to, id = %item, error, "a message was not taken; it is sent again later");
+                let error = error.context(format!("tell report {report}")).copy();
+                let (hint, error) = (error.hint(), error.to_string());
+                // A message is tried again and again: what is the same as before need not be read as often.
+                if !stop.is_cancelled() && line.queue.is_news(time, item, &error) {
+                    tracing::warn!(report, to, id = %item, error, hint, "a message was not taken; it is sent again later");
+                } else {
+                    tracing::debug!(report, to, id = %item, error, hint, "a message was not taken again");
+                }
                 line.queue.pause(time, item, is_down, duration(self.parts.options.retry_max), retry_after);
                 return is_down;
             }
@@ -180,29 +200,22 @@ impl Deliveries {
         if !versions.cover(&record.wanted) || !line.takes(&before) || !line.takes(&after) {
             return Ok(Outcome::Later);
         }
-        let Parts { session, clock, diff: defaults, .. } = &self.parts;
-        let options = diff_options(&line.report, defaults);
-        let rows = diff(session, catalog, &before, &after, &options, clock.now()).await?;
-        let found = collect(rows, &line.report).await?;
-        let contents = found.contents();
-        if !record.must_tell(&contents, line.report.empty) {
-            self.counts.silent.fetch_add(1, Relaxed);
-            meters::delivery(&line.report.name, "silent");
-            return self.told(&record, versions, None).await;
-        }
-        let me = self.holder;
-        let until = clock.now() + self.parts.options.lease;
-        let attempted = self.update(Item::Comparison(record.id()), |newest: Option<&Record>| {
-            let newest = newest.filter(|newest| newest.is_claimed_by(me))?;
-            Some(newest.attempt(versions, contents.clone(), me, until))
-        });
-        // Comparing took longer than the lease, and another process has it.
-        let Some(Entry { value: record, .. }) = attempted.await? else { return Ok(Outcome::Later) };
-        let Some(attempt) = &record.attempt else {
-            return Err(Error::internal("an attempt that was written is not there").into());
+        let (clock, item) = (self.parts.clock, Item::Comparison(record.id()));
+        let kept = line.queue.kept(record.age(), item);
+        let made = match kept.filter(|kept| kept.is_told_by(&record, &versions, &line.report)) {
+            Some(kept) => ControlFlow::Continue((record, kept.message.made_at(clock.now()))),
+            None => self.compare(line, record, versions, (&before, &after)).await?,
         };
-        let message = Message::new((&record, attempt), &line.report, (&before, &after), found, clock.now());
-        line.destination.deliver(&message.envelope(line.report.body)?, *clock, stop).await?;
+        let (record, message) = match made {
+            ControlFlow::Continue(made) => made,
+            ControlFlow::Break(outcome) => return Ok(outcome),
+        };
+        let envelope = message.envelope(line.report.body)?;
+        if let Err(failure) = line.destination.deliver(&envelope, clock, stop).await {
+            let bytes = envelope.body.len();
+            line.queue.keep(record.age(), item, Kept { versions, message, bytes });
+            return Err(failure);
+        }
         self.counts.told.fetch_add(1, Relaxed);
         let result = match message.state {
             MessageState::First => "told",
@@ -216,8 +229,45 @@ impl Deliveries {
             }
         };
         meters::delivery(&line.report.name, result);
-        let told = Told { revision: attempt.revision, contents: attempt.contents.clone() };
-        self.told(&record, versions, Some(told)).await
+        let told = record.attempt.as_ref().map(|attempt| {
+            let Attempt { revision, contents, .. } = attempt.clone();
+            Told { revision, contents }
+        });
+        self.told(&record, versions, told).await
+    }
+
+    /// Compares the windows of a record that is claimed, and writes down that its message is about to be sent. Where there
+    /// is none, what came of it.
+    async fn compare(
+        &self,
+        line: &Line,
+        record: Record,
+        versions: Versions,
+        (before, after): (&Manifest, &Manifest),
+    ) -> Result<ControlFlow<Outcome, (Record, Message)>, Failure> {
+        let Parts { catalog, session, clock, diff: defaults, .. } = &self.parts;
+        let options = diff_options(&line.report, defaults);
+        let rows = diff(session, catalog, before, after, &options, clock.now()).await?;
+        let found = collect(rows, &line.report).await?;
+        let contents = found.contents();
+        if !record.must_tell(&contents, line.report.empty) {
+            self.counts.silent.fetch_add(1, Relaxed);
+            meters::delivery(&line.report.name, "silent");
+            return self.told(&record, versions, None).await.map(ControlFlow::Break);
+        }
+        let me = self.holder;
+        let until = clock.now() + self.parts.options.lease;
+        let attempted = self.update(Item::Comparison(record.id()), |newest: Option<&Record>| {
+            let newest = newest.filter(|newest| newest.is_claimed_by(me))?;
+            Some(newest.attempt(versions, contents.clone(), me, until))
+        });
+        // Comparing took longer than the lease, and another process has it.
+        let Some(Entry { value: record, .. }) = attempted.await? else { return Ok(ControlFlow::Break(Outcome::Later)) };
+        let Some(attempt) = &record.attempt else {
+            return Err(Error::internal("an attempt that was written is not there").into());
+        };
+        let message = Message::new((&record, attempt), &line.report, (before, after), found, clock.now());
+        Ok(ControlFlow::Continue((record, message)))
     }
 
     /// Writes down that `versions` were told, or had nothing to tell. Newer ones may be wanted by now.

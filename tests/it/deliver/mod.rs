@@ -352,6 +352,39 @@ async fn a_message_that_fails_again_and_again_holds_up_no_other_to_the_same_rece
     assert_eq!(deliveries.figures().pending, 1);
 }
 
+/// The number of the newest entry of the only message.
+async fn newest_entry(world: &World) -> String {
+    let listed = world.digests.list(Some(&Path::from("v1/messages"))).map_ok(|object| object.location.to_string());
+    let mut keys: Vec<String> = listed.try_collect().await.unwrap();
+    keys.sort();
+    keys.pop().unwrap().rsplit('/').next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_refused_message_is_kept_and_sent_again_as_it_was() {
+    let (world, _, after) = two_hours().await;
+    let receiver = Receiver::start().await;
+    receiver.always(Some(Answer::Status(404)));
+    let deliveries = world.deliveries(REPORT, &receiver.url).await;
+    deliveries.note(&after).await.unwrap();
+    assert_eq!(deliveries.settle().await.unwrap(), 1);
+    assert_eq!(newest_entry(&world).await, "00000004.json");
+    // There is nothing left to compare, and nobody notices.
+    let edges = world.digests.list(Some(&Path::from("v1/digests"))).map_ok(|object| object.location);
+    for path in edges.try_collect::<Vec<_>>().await.unwrap() {
+        if path.as_ref().ends_with(".parquet") {
+            world.digests.delete(&path).await.unwrap();
+        }
+    }
+    assert_eq!(deliveries.settle().await.unwrap(), 1);
+    assert_eq!(newest_entry(&world).await, "00000006.json", "it was taken and let go of, and no more");
+    receiver.always(None);
+    assert_eq!(deliveries.settle().await.unwrap(), 0);
+    let received = receiver.received();
+    assert_eq!(received.len(), 3);
+    assert!(received.windows(2).all(|pair| pair[0].body == pair[1].body));
+}
+
 #[tokio::test]
 async fn a_dead_receiver_holds_up_no_other() {
     let (world, _, after) = two_hours().await;
