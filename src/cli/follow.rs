@@ -21,7 +21,9 @@ use crate::window::{Timestamp, Window};
 use axum::Router;
 use indicatif::{HumanCount, HumanDuration};
 use serde_json::{Value, json};
+use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
 use tokio_util::sync::CancellationToken;
 
@@ -29,11 +31,45 @@ use tokio_util::sync::CancellationToken;
 pub(super) struct Following {
     follower: Follower,
     deliveries: Option<Arc<Deliveries>>,
+    is_reader_gone: Arc<AtomicBool>,
+}
+
+/// Stdout; once its reader has gone, it is `stop` for all that write there.
+struct Stdout {
+    stop: CancellationToken,
+    is_reader_gone: Arc<AtomicBool>,
+}
+
+impl Stdout {
+    fn note<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+            self.is_reader_gone.store(true, Relaxed);
+            self.stop.cancel();
+        }
+        result
+    }
+}
+
+impl io::Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.note(io::Write::write(&mut io::stdout(), bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.note(io::Write::flush(&mut io::stdout()))
+    }
 }
 
 impl Following {
-    /// Nothing is asked of the source or the queue yet.
-    pub(super) async fn new(setup: &Setup, builder: Builder, tell: Tell) -> Result<Following> {
+    /// Nothing is asked of the source or the queue yet. If a report goes to stdout and nobody reads there any more, that is
+    /// `stop`.
+    pub(super) async fn new(
+        setup: &Setup,
+        builder: Builder,
+        tell: Tell,
+        stop: &CancellationToken,
+    ) -> Result<Following> {
+        let is_reader_gone = Arc::<AtomicBool>::default();
         let config = setup.config();
         config.follow.check_deliveries(&config.deliver)?;
         setup.check_store(&builder.catalog).await?;
@@ -48,7 +84,7 @@ impl Following {
                     options: config.deliver.clone(),
                     environment: setup.environment.clone(),
                     access: config.store_access(setup.clock, &setup.usage),
-                    lines: Arc::new(Mutex::new(std::io::stdout())),
+                    lines: Arc::new(Mutex::new(Stdout { stop: stop.clone(), is_reader_gone: is_reader_gone.clone() })),
                 };
                 Some(Arc::new(Deliveries::open(parts).await?))
             }
@@ -64,7 +100,7 @@ impl Following {
         if let Some(deliveries) = &deliveries {
             follower = follower.with_sink(deliveries.clone());
         }
-        Ok(Following { follower, deliveries })
+        Ok(Following { follower, deliveries, is_reader_gone })
     }
 
     /// Counts how it is doing in `meters`.
@@ -131,9 +167,8 @@ pub(super) async fn run(setup: &Setup, args: FollowArgs) -> Result<u8> {
     };
     setup.note(&format!("following {} into {}", builder.source.url, builder.catalog.url));
     // Nothing has begun yet that would have to be finished.
-    let Some(following) = stop.run_until_cancelled(Following::new(setup, builder, Arc::new(tell))).await else {
-        return Ok(INTERRUPTED);
-    };
+    let following = Following::new(setup, builder, Arc::new(tell), &stop);
+    let Some(following) = stop.run_until_cancelled(following).await else { return Ok(INTERRUPTED) };
     let mut following = following?;
     let (status, deliveries, clock) = (following.follower.status(), following.deliveries.clone(), setup.clock);
     if !is_json {
@@ -163,7 +198,8 @@ pub(super) async fn run(setup: &Setup, args: FollowArgs) -> Result<u8> {
     said += &listed(&deliveries_in_words(&facts, &told));
     setup.note(&said);
     Ok(match () {
-        () if left > 0 => INTERRUPTED,
+        () if following.is_reader_gone.load(Relaxed) => 0,
+        () if left > 0 || stop.is_cancelled() => INTERRUPTED,
         () if failed > 0 || facts.undelivered > 0 || told.pending > 0 => ErrorKind::Unavailable.exit_code(),
         () => 0,
     })

@@ -40,7 +40,7 @@ pub(super) async fn run(setup: &Setup, follow: bool) -> Result<()> {
         false => None,
         true => {
             let builder = Builder { catalog: catalog.clone(), session: session.clone(), ..setup.builder()? };
-            let following = Following::new(setup, builder, Arc::new(log)).await?;
+            let following = Following::new(setup, builder, Arc::new(log), &stop.begin).await?;
             following.count_in(&meters, setup.clock);
             Some(following)
         }

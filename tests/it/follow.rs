@@ -721,6 +721,48 @@ fn delivered_is_said_of_what_a_receiver_took_and_of_nothing_else() {
     }
 }
 
+/// Waits until a follower ends by itself.
+fn ended(child: &mut std::process::Child) -> std::process::ExitStatus {
+    for _ in 0..300 {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    child.kill().unwrap();
+    panic!("it does not end");
+}
+
+#[test]
+fn a_follower_ends_when_the_reader_of_its_lines_has_gone() {
+    for args in [&["follow", "--config", "flowdiff.toml"][..], &["follow", "--once", "--config", "flowdiff.toml"]] {
+        let site = told_site("to = \"stdout\"");
+        let mut child = command(&site, args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        assert!(ended(&mut child).success());
+        let said = std::io::read_to_string(child.stderr.take().unwrap()).unwrap();
+        assert!(!said.contains("was not taken"), "{said}");
+    }
+}
+
+/// A message is longer than what a pipe holds.
+#[cfg(unix)]
+#[test]
+fn a_reader_that_does_not_read_does_not_hold_up_the_end() {
+    let site = told_site("to = \"stdout\"\nrows_max = 1000");
+    let then = Clock::system().now() - TimeDelta::hours(4);
+    let (key, text) = object(1, then.format("%Y-%m-%dT%H:25:00Z").to_string().parse().unwrap());
+    let lines = (1..1000).map(|port| text.lines().nth(1).unwrap().replace(" 443 ", &format!(" {port} ")) + "\n");
+    std::fs::write(site.path("logs").join(key), format!("{HEADER}\n{}", lines.collect::<String>())).unwrap();
+    let mut follow = command(&site, &["follow", "--config", "flowdiff.toml"]);
+    let mut child = follow.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(std::result::Result::unwrap);
+    lines.find(|line| line.contains("is to be delivered")).unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    assert!(ended(&mut child).success());
+}
+
 /// SIGTERM, as systemd sends it.
 #[cfg(unix)]
 #[test]

@@ -5,13 +5,14 @@ use super::options::{Options, Report};
 use super::webhook::{Failure, Webhook};
 use crate::aws::Access;
 use crate::clock::Clock;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::session::{Location, open_location};
 use object_store::ObjectStoreExt;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -81,7 +82,8 @@ impl Destination {
         }
     }
 
-    /// Delivers a message; when this returns without an error, it is there.
+    /// Delivers a message; when this returns without an error, it is there. After `stop` it ends soon, whoever does not
+    /// take it.
     pub(super) async fn deliver(
         &self,
         message: &Envelope,
@@ -97,12 +99,18 @@ impl Destination {
             }
             Destination::Lines(lines) => {
                 let (line, lines) = (line(message), lines.clone());
-                // A reader that is slow holds up this report and nothing else.
-                let write = tokio::task::spawn_blocking(move || {
+                let (sender, written) = oneshot::channel();
+                let write = move || {
                     let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
-                    lines.write_all(&line).and_then(|()| lines.flush())
-                });
-                let written = write.await.map_err(|error| Error::internal("write a line").with_source(error))?;
+                    let _ = sender.send(lines.write_all(&line).and_then(|()| lines.flush()));
+                };
+                // A reader that is slow holds up this report and nothing else, and one that never reads does not hold up
+                // the end of the process, as a thread of the runtime would.
+                std::thread::Builder::new().name("lines".to_owned()).spawn(write).context(|| "start to write lines")?;
+                let Some(written) = stop.run_until_cancelled(written).await else {
+                    return Err(Error::new(ErrorKind::Unavailable, "nobody reads stdout").into());
+                };
+                let written = written.map_err(|error| Error::internal("write a line").with_source(error))?;
                 Ok(written.context(|| "write a message to stdout")?)
             }
         }
