@@ -46,10 +46,46 @@ struct Waiting {
     notices: BTreeMap<Option<Window>, Event>,
     /// When they are tried again, and how often they have failed.
     notices_due: (Option<Instant>, u32),
-    /// When each window is due, and how often it has failed.
-    windows: BTreeMap<Window, (Option<Instant>, u32)>,
+    windows: BTreeMap<Window, Due>,
     /// Versions known to be delivered.
     delivered: BTreeMap<Window, u64>,
+}
+
+/// A window that waits.
+#[derive(Debug, Default)]
+struct Due {
+    /// When it is tried next, and how often it has failed.
+    until: Option<Instant>,
+    failures: u32,
+    /// Whether it was added since it was begun: then there may be a version that is not the one handed over now.
+    is_renewed: bool,
+}
+
+impl Waiting {
+    /// Puts a window in its place, unless this version of it is known to be delivered.
+    fn add(&mut self, window: Window, version: u64) -> bool {
+        let is_new = self.delivered.get(&window) != Some(&version);
+        if is_new {
+            self.windows.entry(window).or_default().is_renewed = true;
+        }
+        is_new
+    }
+
+    /// Begins to hand a window over.
+    fn begin(&mut self, window: &Window) {
+        if let Some(due) = self.windows.get_mut(window) {
+            due.is_renewed = false;
+        }
+    }
+
+    /// Takes out a window that was handed over, unless it was added again meanwhile.
+    fn finish(&mut self, window: Window, version: Option<u64>) {
+        match self.windows.get_mut(&window) {
+            Some(due) if due.is_renewed => *due = Due { is_renewed: true, ..Due::default() },
+            _ => drop(self.windows.remove(&window)),
+        }
+        self.delivered.extend(version.map(|version| (window, version)));
+    }
 }
 
 impl Deliveries {
@@ -62,8 +98,7 @@ impl Deliveries {
     /// Sees to it that the final version of a window is delivered, unless it is known to be.
     pub(super) fn add(&self, window: Window, version: u64) {
         let mut waiting = self.lock();
-        if waiting.delivered.get(&window) != Some(&version) {
-            waiting.windows.entry(window).or_default();
+        if waiting.add(window, version) {
             self.count(&waiting);
             self.added.notify_one();
         }
@@ -118,7 +153,7 @@ impl Deliveries {
             let (notices, windows) = {
                 let waiting = self.lock();
                 let notices = (!waiting.notices.is_empty()).then_some(waiting.notices_due.0);
-                (notices, waiting.windows.iter().map(|(window, (due, _))| (*due, *window)).min())
+                (notices, waiting.windows.iter().map(|(window, due)| (due.until, *window)).min())
             };
             if notices.is_some_and(is_reached) {
                 self.hand_over_notices().await;
@@ -171,24 +206,22 @@ impl Deliveries {
     }
 
     async fn try_deliver(&self, window: Window) {
+        self.lock().begin(&window);
         let delivered = self.deliver(&window).await;
         let (start, stop) = (window.start(), window.stop());
         let mut waiting = self.lock();
         match delivered {
             Ok(version) => {
-                waiting.windows.remove(&window);
-                if let Some((version, is_new)) = version {
-                    waiting.delivered.insert(window, version);
-                    if is_new {
-                        self.status.update(|facts| facts.handed_over += 1);
-                        (self.tell)(&Event::HandedOver { start, stop, version });
-                    }
+                waiting.finish(window, version.map(|(version, _)| version));
+                if let Some((version, true)) = version {
+                    self.status.update(|facts| facts.handed_over += 1);
+                    (self.tell)(&Event::HandedOver { start, stop, version });
                 }
             }
             Err(error) => {
-                let (due, failures) = waiting.windows.entry(window).or_default();
-                *due = Some(after_failures(*failures));
-                *failures = (*failures + 1).min(16);
+                let due = waiting.windows.entry(window).or_default();
+                due.until = Some(after_failures(due.failures));
+                due.failures = (due.failures + 1).min(16);
                 (self.tell)(&Event::Undelivered { start, stop, reason: error.copy().to_string() });
             }
         }
@@ -244,4 +277,23 @@ fn window_of(id: &str) -> Option<Window> {
 
 fn after_failures(failures: u32) -> Instant {
     Instant::now() + PAUSE_MAX.min(PAUSE * 2u32.saturating_pow(failures))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_that_is_noted_while_an_older_one_is_handed_over_waits() {
+        let window = Window::parse("2026-11-20T12", Timestamp::UNIX_EPOCH).unwrap();
+        let mut waiting = Waiting::default();
+        assert!(waiting.add(window, 1));
+        waiting.begin(&window);
+        assert!(waiting.add(window, 2));
+        waiting.finish(window, Some(1));
+        assert!(waiting.windows.contains_key(&window));
+        waiting.begin(&window);
+        waiting.finish(window, Some(2));
+        assert!(waiting.windows.is_empty() && !waiting.add(window, 2));
+    }
 }
