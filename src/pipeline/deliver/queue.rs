@@ -128,8 +128,15 @@ impl Queue {
         }
     }
 
-    /// Leaves a delivery alone for a while that was not sent, for longer each time.
-    pub(super) fn postpone(&self, time: Timestamp, item: Item, longest: Duration) {
+    /// Leaves a delivery alone for so long that was not sent.
+    pub(super) fn postpone(&self, time: Timestamp, item: Item, pause: Duration) {
+        if let Some(due) = self.lock().due.get_mut(&(time, item)) {
+            due.pause.until = Instant::now().checked_add(pause);
+        }
+    }
+
+    /// Likewise for longer each time.
+    pub(super) fn postpone_longer(&self, time: Timestamp, item: Item, longest: Duration) {
         if let Some(due) = self.lock().due.get_mut(&(time, item)) {
             due.pause = due.pause.after_failure(longest, None);
         }

@@ -19,11 +19,14 @@ use futures::{StreamExt, TryStreamExt, stream};
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// States that are read at once.
 const CONCURRENCY: usize = 16;
+/// The least pause before what another process has is looked at again: clocks tell whole seconds.
+const CLAIMED_MIN: Duration = Duration::from_secs(1);
 /// Failures in a row after which a receiver is taken to be down.
 const FAILURES_MAX: u32 = 3;
 
@@ -31,7 +34,9 @@ const FAILURES_MAX: u32 = 3;
 pub(super) enum Outcome {
     /// It is told, or there was nothing to tell, or nothing is left to be compared.
     Done,
-    /// Another process is at it, or the digests are not there yet.
+    /// It may not be begun before this instant: another process is at it until then.
+    At(Timestamp),
+    /// The digests are not there yet.
     Later,
 }
 
@@ -141,7 +146,11 @@ impl Deliveries {
         };
         match told {
             Ok(Outcome::Done) => line.queue.remove(time, item),
-            Ok(Outcome::Later) => line.queue.postpone(time, item, duration(self.parts.options.lease)),
+            Ok(Outcome::At(instant)) => {
+                let wait = duration(instant - self.parts.clock.now()).max(CLAIMED_MIN);
+                line.queue.postpone(time, item, wait);
+            }
+            Ok(Outcome::Later) => line.queue.postpone_longer(time, item, duration(self.parts.options.lease)),
             Err(Failure { error, is_down, retry_after }) => {
                 self.counts.failed.fetch_add(1, Relaxed);
                 meters::delivery(&line.report.name, "failed");
@@ -186,7 +195,8 @@ impl Deliveries {
     /// What is left to do for what this process could not take.
     pub(super) async fn left<T: Telling>(&self, item: Item) -> Result<Outcome, Failure> {
         let newest = self.journal(item).newest::<T>(&item.to_string()).await?;
-        Ok(if newest.is_some_and(|entry| entry.value.is_due()) { Outcome::Later } else { Outcome::Done })
+        let Some(record) = newest.map(|entry| entry.value).filter(T::is_due) else { return Ok(Outcome::Done) };
+        Ok(record.claimed().map_or(Outcome::Later, |claim| Outcome::At(claim.until)))
     }
 
     async fn tell_claimed(&self, line: &Line, record: Record, stop: &CancellationToken) -> Result<Outcome, Failure> {
