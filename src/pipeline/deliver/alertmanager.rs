@@ -26,7 +26,8 @@ pub(super) fn body(message: &Message) -> Result<Value> {
     let mut rows: Vec<String> = message.rows.iter().take(shown).map(line).collect();
     let left_out = message.counts.total() - shown as u64;
     if left_out > 0 {
-        rows.push(format!("{left_out} more: {}", message.command()?));
+        let (command, what) = message.command()?;
+        rows.push(format!("{left_out} more: {command}{what}"));
     }
     Ok(json!([{
         "labels": {

@@ -36,6 +36,26 @@ pub(super) struct Message {
     pub(super) counts: Counts,
     pub(super) rows: Vec<Row<String>>,
     pub(super) rows_left_out: u64,
+    /// How the whole of it is had.
+    #[serde(skip)]
+    pub(super) more: More,
+}
+
+/// How the whole of what a message tells is had.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct More {
+    min_bytes: Option<u64>,
+    ratio: Option<f64>,
+    /// Whether the report leaves out rows that the command shows.
+    is_filtered: bool,
+}
+
+impl More {
+    fn of(report: &Report) -> More {
+        let Report { min_bytes, ratio, changes, unobserved, cidrs, ports, ignore, .. } = report;
+        let is_narrow = !changes.is_empty() || !cidrs.is_empty() || !ports.is_empty() || !ignore.is_empty();
+        More { min_bytes: *min_bytes, ratio: *ratio, is_filtered: is_narrow || !unobserved || min_bytes.is_some() }
+    }
 }
 
 /// What a message is to those before it with its id.
@@ -108,6 +128,7 @@ impl Message {
             counts: found.counts,
             rows_left_out: found.left_out(),
             rows: found.rows,
+            more: More::of(report),
         }
     }
 
@@ -138,11 +159,15 @@ impl Message {
         Ok(Envelope { id: self.id, revision: self.revision, body: self.to_body(body)? })
     }
 
-    /// How the whole of it is had.
-    pub(super) fn command(&self) -> Result<String> {
+    /// How the whole of it is had: a command, and what is to be said of what it shows.
+    pub(super) fn command(&self) -> Result<(String, &'static str)> {
         let grain = serde_json::to_value(self.by)?;
         let grain = grain.as_str().unwrap_or_default();
-        Ok(format!("flowdiff diff {} {} --by {grain}", self.before.window()?, self.after.window()?))
+        let mut command = format!("flowdiff diff {} {} --by {grain}", self.before.window()?, self.after.window()?);
+        let More { min_bytes, ratio, is_filtered } = self.more;
+        command += &min_bytes.map(|bytes| format!(" --min-bytes {bytes}")).unwrap_or_default();
+        command += &ratio.map(|ratio| format!(" --ratio {ratio}")).unwrap_or_default();
+        Ok((command, if is_filtered { " (before the filters of this report)" } else { "" }))
     }
 
     /// What changed in a few words: `3 added, 1 removed`.
@@ -232,6 +257,7 @@ pub(super) mod tests {
             counts: Counts { added: 2, removed: 1, changed: 2 },
             rows: rows.to_vec(),
             rows_left_out: 2,
+            more: More { min_bytes: Some(1_000), ratio: None, is_filtered: true },
         }
     }
 

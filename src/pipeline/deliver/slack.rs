@@ -35,7 +35,8 @@ pub(super) fn body(message: &Message) -> Result<Value> {
     }
     let left_out = message.counts.total() - shown;
     if left_out > 0 {
-        let text = format!("{left_out} more: `{}`", message.command()?);
+        let (command, what) = message.command()?;
+        let text = format!("{left_out} more: `{command}`{what}");
         blocks.push(json!({"type": "section", "text": {"type": "mrkdwn", "text": text}}));
     }
     let context = format!("{} revision {}", message.id, message.revision);
