@@ -116,13 +116,6 @@ pub(crate) fn silence(since: Timestamp, is_blind: bool) -> String {
     format!("no new object since {}{why}", format_time(since))
 }
 
-impl Report {
-    /// Whether it tells of notices. The events of the earlier services know none.
-    fn takes_notices(&self) -> bool {
-        self.notices && self.body != Body::Event
-    }
-}
-
 impl NoticeRecord {
     /// The record of a notice that nobody has been told of.
     pub(super) fn new(report: &Report, notice: Notice, made: Timestamp) -> NoticeRecord {
@@ -192,7 +185,7 @@ impl Deliveries {
     /// What the store says; it is to be called again then.
     pub async fn notice(&self, notice: &Notice) -> Result<()> {
         let made = self.parts.clock.now();
-        for line in self.lines.iter().filter(|line| line.report.takes_notices()) {
+        for line in self.lines.iter().filter(|line| line.report.notices) {
             let record = NoticeRecord::new(&line.report, notice.clone(), made);
             let first = |known: Option<&NoticeRecord>| known.is_none().then(|| record.clone());
             self.want(line, Item::Notice(record.id()), first).await?;

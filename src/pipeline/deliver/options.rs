@@ -23,7 +23,8 @@ pub struct Options {
     /// longer one (Retry-After) is left alone for so long. Default 15 seconds.
     #[serde(with = "crate::config::duration")]
     pub backoff_max: TimeDelta,
-    /// Longest time between two rounds to a receiver that does not take a message; default 10 minutes.
+    /// Longest time between two rounds to a receiver that does not take a message, unless it asks for a longer one
+    /// (Retry-After, a day at the most); default 10 minutes.
     #[serde(with = "crate::config::duration")]
     pub retry_max: TimeDelta,
     /// How long one process has a message to itself while it sends it; default 2 minutes. If it dies, another one sends the
@@ -210,6 +211,12 @@ impl Report {
         if count([secret_env.is_some(), secret_file.is_some(), false]) > 1 {
             return Err(doing(Error::invalid("one of secret_env and secret_file holds the secret")));
         }
+        if self.notices && self.body == Body::Event {
+            return Err(doing(
+                Error::invalid("event bodies have no form for notices")
+                    .with_hint("leave notices out, or name another report with another body for them"),
+            ));
+        }
         Filter::new(self).map(drop).map_err(doing)
     }
 }
@@ -295,6 +302,7 @@ mod tests {
             ("[[reports]]\nname = \"a\"\nto = \"stdout\"\ncidrs = [\"10.0.0.0/33\"]", "10.0.0.0/33"),
             ("[[reports]]\nname = \"a\"\nto = \"stdout\"\nby = \"host\"\nports = [22]", "ports"),
             ("[[reports]]\nname = \"a\"\nto = \"stdout\"\nignore = [{}]", "everything"),
+            ("[[reports]]\nname = \"a\"\nto = \"stdout\"\nbody = \"event\"\nnotices = true", "no form for notices"),
             ("[[reports]]\nname = \"a\"\nwhom = \"stdout\"", "whom"),
             ("attempts_max = 0", "attempts_max"),
             ("lease = \"0s\"", "lease"),

@@ -592,7 +592,7 @@ async fn what_was_told_long_ago_is_forgotten_and_what_nobody_took_is_given_up() 
 async fn notices_go_to_those_who_want_them_in_the_shape_they_take() {
     let world = World::new();
     let receiver = Receiver::start().await;
-    let bodies = ["flowdiff", "slack", "alertmanager", "event"]
+    let bodies = ["flowdiff", "slack", "alertmanager"]
         .map(|body| format!("[[reports]]\nname = \"{body}\"\nbody = \"{body}\"\nto = \"{{url}}\"\nnotices = true\n"));
     let deliveries = world.deliveries(&format!("{REPORT}{}", bodies.concat()), &receiver.url).await;
     deliveries.notice(&late(13, "A")).await.unwrap();
