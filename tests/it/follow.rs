@@ -702,8 +702,9 @@ fn told_site(settings: &str) -> Site {
     for (flow_log, hour) in [(1, 0), (2, 1)] {
         site.write(flow_log, &(then + TimeDelta::hours(hour)).format("%Y-%m-%dT%H:20:00Z").to_string());
     }
-    let report =
-        format!("[deliver]\nattempts_max = 1\n[[deliver.reports]]\nname = \"all\"\nempty = true\n{settings}\n");
+    let report = format!(
+        "[deliver]\nattempts_max = 1\n[[deliver.reports]]\nname = \"all\"\nempty = true\nhistory = true\n{settings}\n"
+    );
     std::fs::write(site.path("flowdiff.toml"), report).unwrap();
     site
 }

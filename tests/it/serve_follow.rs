@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 /// A flow log holds its windows open until it says itself that they are over, whatever the clock says.
 const SETTINGS: &str = "[follow]\npublish_every = \"1s\"\nreconcile_every = \"1s\"\nidle = \"1d\"\n\
-                        [[deliver.reports]]\nname = \"all\"\nto = \"told\"\nunobserved = true\n";
+                        [[deliver.reports]]\nname = \"all\"\nto = \"told\"\nunobserved = true\nhistory = true\n";
 
 /// A process that answers over HTTP and ends with the test.
 struct Running {

@@ -38,6 +38,7 @@ use crate::diff;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::meters;
 use crate::session::Session;
+use crate::window::Window;
 use chrono::TimeDelta;
 use destination::Destination;
 use queue::Queue;
@@ -128,7 +129,7 @@ struct Line {
     report: Report,
     destination: Destination,
     queue: Queue,
-    /// When it began: what was published before is not told.
+    /// When it began: what ended before is not told.
     since: Timestamp,
 }
 
@@ -180,7 +181,7 @@ impl Deliveries {
     /// with the same version, or an older one, it changes nothing.
     ///
     /// The window is compared with the one before it, and the one after it with this one, as far as they are published.
-    /// What was published before a report was first configured is not told.
+    /// A window that ended before a report was first configured is not told, unless the report asks for it.
     ///
     /// # Errors
     /// What the store says; it is to be called again then.
@@ -188,11 +189,14 @@ impl Deliveries {
         let window = manifest.window()?;
         for line in &self.lines {
             let compare = line.report.compare;
-            if !line.takes(manifest) || manifest.published < line.since {
+            if !line.takes(manifest) {
                 continue;
             }
             for (before, after) in [(compare.before(&window), Some(window)), (Some(window), compare.after(&window))] {
                 let (Some(before), Some(after)) = (before, after) else { continue };
+                if !line.reaches(&after) {
+                    continue;
+                }
                 let other = if before == window { &after } else { &before };
                 let Some(other) = self.parts.catalog.latest(other).await?.filter(|other| line.takes(other)) else {
                     continue;
@@ -296,6 +300,11 @@ impl Line {
     /// Whether it tells of digests in this state.
     fn takes(&self, manifest: &Manifest) -> bool {
         self.report.provisional || manifest.state == State::Final
+    }
+
+    /// Whether it tells of a window, by when that ended.
+    fn reaches(&self, window: &Window) -> bool {
+        self.report.history || window.stop() > self.since
     }
 }
 

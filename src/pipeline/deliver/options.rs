@@ -81,6 +81,9 @@ pub struct Report {
     pub empty: bool,
     /// Whether objects that came too late and silence are told, too (see `[follow]`).
     pub notices: bool,
+    /// Whether windows are told that ended before the report was first configured, as far back as they are followed.
+    /// Default: only those that end after it.
+    pub history: bool,
     /// Rows of a message at the most, those that moved most bytes; default 100. How many more there are is said.
     pub rows_max: Option<usize>,
     /// Only rows that appeared, disappeared or moved by at least so many bytes. Default: for changed rows that of `[diff]`,

@@ -106,6 +106,10 @@ impl World {
     async fn deliveries_on(&self, catalog: Catalog, settings: &str, url: &str) -> flowdiff::Result<Deliveries> {
         let mut options: Options = toml::from_str(&settings.replace("{url}", url)).unwrap();
         options.backoff_max = TimeDelta::milliseconds(50);
+        if !settings.contains("history") {
+            // The afternoon is over when reports begin.
+            options.reports.iter_mut().for_each(|report| report.history = true);
+        }
         let lines: Lines = Arc::new(Mutex::new(Written(self.written.clone())));
         let parts = Parts {
             catalog,
@@ -535,20 +539,30 @@ async fn provisional_windows_are_told_where_that_is_wanted_and_amended_as_they_c
 }
 
 #[tokio::test]
-async fn what_was_published_before_a_report_began_is_not_told() {
-    let (mut world, before, after) = two_hours().await;
-    world.now += TimeDelta::hours(1);
+async fn what_ended_before_a_report_began_is_told_only_where_that_is_wanted() {
+    let mut world = World::new();
     let receiver = Receiver::start().await;
-    let deliveries = world.deliveries(REPORT, &receiver.url).await;
-    for manifest in [&before, &after] {
-        deliveries.note(manifest).await.unwrap();
+    world.now = hour(14);
+    let settings = format!("{REPORT}history = false\n");
+    drop(world.deliveries(&settings, &receiver.url).await);
+    world.now = hour(20);
+    let mut manifests = Vec::new();
+    for start in 11..16 {
+        world.put(start, &[if start % 2 == 0 { 22 } else { 80 }]).await;
+        manifests.push(world.publish(start).await);
     }
-    assert_eq!(deliveries.settle().await.unwrap(), 0);
-    assert!(receiver.received().is_empty());
-    world.put(14, &[80]).await;
-    deliveries.note(&world.publish(14).await).await.unwrap();
-    deliveries.settle().await.unwrap();
-    assert_eq!(receiver.received().len(), 1);
+    for (settings, hours) in [(settings, &[14, 15][..]), (REPORT.to_owned(), &[12, 13, 14, 15])] {
+        let deliveries = world.deliveries(&settings, &receiver.url).await;
+        for manifest in &manifests {
+            deliveries.note(manifest).await.unwrap();
+        }
+        assert_eq!(deliveries.settle().await.unwrap(), 0);
+        let kept = receiver.kept();
+        let mut told: Vec<&str> = kept.iter().map(|message| message["after"]["start"].as_str().unwrap()).collect();
+        told.sort();
+        let wanted: Vec<String> = hours.iter().map(|hour| format!("2026-11-20T{hour}:00:00Z")).collect();
+        assert_eq!(told, wanted);
+    }
 }
 
 #[tokio::test]

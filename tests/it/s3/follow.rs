@@ -69,7 +69,7 @@ async fn what_is_followed_through_kills_is_what_a_backfill_makes() {
         "[follow]\npublish_every = \"1s\"\nlist_every = \"2s\"\nreconcile_every = \"2s\"\nlease = \"5s\"\n\
          [notifications]\nqueue_url = {:?}\nqueue_endpoint_url = {:?}\nvisibility_timeout = \"5s\"\npoll_wait = \"1s\"\n\
          [deliver]\nattempts_max = 1\ntimeout = \"2s\"\nlease = \"10s\"\n[[deliver.reports]]\nname = \"all\"\ncompare = \"previous\"\nto = \"stdout\"\n\
-         unobserved = true\nempty = true\n",
+         unobserved = true\nempty = true\nhistory = true\n",
         site.queue_url, site.server.url
     );
     std::fs::write(folder.path().join("follow.toml"), settings).unwrap();
