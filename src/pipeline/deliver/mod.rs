@@ -199,6 +199,9 @@ impl Deliveries {
                 }
                 let other = if before == window { &after } else { &before };
                 let Some(other) = self.parts.catalog.latest(other).await?.filter(|other| line.takes(other)) else {
+                    if after == window && manifest.state == State::Final && line.report.notices {
+                        self.note_gap(line, &before, &after).await?;
+                    }
                     continue;
                 };
                 let (before_version, after_version) = match before == window {
@@ -241,7 +244,7 @@ impl Deliveries {
             None => self.journal(item).newest::<T>(&item.to_string()).await?,
         };
         if let Some(record) = newest.map(|entry| entry.value).filter(T::is_due) {
-            line.queue.add(record.age(), item);
+            line.queue.add(record.age(), item, record.rest());
         }
         Ok(())
     }

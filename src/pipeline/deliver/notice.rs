@@ -3,7 +3,7 @@
 //! but it is told once, since nothing can amend it.
 
 use super::destination::Envelope;
-use super::options::{Body, Report};
+use super::options::{Body, Compare, Report};
 use super::record::{self, Claim, Item, Telling};
 use super::round::Outcome;
 use super::webhook::Failure;
@@ -17,11 +17,16 @@ use chrono::{SecondsFormat, TimeDelta};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// How long Alertmanager shows a notice.
 const LASTS: TimeDelta = TimeDelta::hours(1);
+/// How long a missing digest is waited for before that is told.
+const GAP_REST: Duration = Duration::from_secs(600);
+/// Windows before one that is missing among which a digest is looked for: two days of hours.
+const GAP_WINDOWS_MAX: usize = 48;
 
 /// Something to be told besides comparisons.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +42,17 @@ pub enum Notice {
         objects: u64,
         /// Tells them from others that are late in the same windows.
         tag: String,
+    },
+    /// A window has nothing to be compared with: there was no object of the one before, though there were some earlier.
+    Gap {
+        /// First instant of which there is no digest.
+        start: Timestamp,
+        /// First instant after the window that is missing.
+        stop: Timestamp,
+        /// First instant of the window that would be compared.
+        after_start: Timestamp,
+        /// First instant after it.
+        after_stop: Timestamp,
     },
     /// No new object has arrived for a long time.
     Canary {
@@ -81,6 +97,7 @@ impl Notice {
     fn name(&self) -> &'static str {
         match self {
             Notice::Late { .. } => "late",
+            Notice::Gap { .. } => "gap",
             Notice::Canary { .. } => "canary",
             Notice::Test => "test",
         }
@@ -91,6 +108,11 @@ impl Notice {
             Notice::Late { start, stop, objects, .. } => format!(
                 "{objects} objects of {} came too late to be taken up: flowdiff backfill --only-late takes them",
                 Window::new(*start, *stop)?
+            ),
+            Notice::Gap { start, stop, after_start, after_stop } => format!(
+                "no digest of {}: {} has nothing to be compared with",
+                Window::new(*start, *stop)?,
+                Window::new(*after_start, *after_stop)?
             ),
             Notice::Canary { since, is_blind } => silence(*since, *is_blind),
             Notice::Test => "this is a test message: what this report tells arrives here".to_owned(),
@@ -103,10 +125,20 @@ impl Notice {
             Notice::Late { start, stop, objects, tag } => {
                 format!("{}/{}\n{objects}\n{tag}", start.timestamp(), stop.timestamp())
             }
+            Notice::Gap { stop, after_start, after_stop, .. } => {
+                let [stop, after_start, after_stop] = [stop, after_start, after_stop].map(Timestamp::timestamp);
+                format!("{stop}\n{after_start}/{after_stop}")
+            }
             Notice::Canary { since, .. } => since.timestamp().to_string(),
             Notice::Test => String::new(),
         };
         record::notice_id(report, self.name(), &facts)
+    }
+
+    /// The window whose digest is missing, if that is what it tells.
+    fn missing(&self) -> Result<Option<Window>> {
+        let Notice::Gap { stop, after_start, after_stop, .. } = self else { return Ok(None) };
+        Window::new(*stop - (*after_stop - *after_start), *stop).map(Some)
     }
 }
 
@@ -168,6 +200,14 @@ impl Telling for NoticeRecord {
         self.made
     }
 
+    /// Windows close side by side: what is missing may be on its way.
+    fn rest(&self) -> Duration {
+        match self.notice {
+            Notice::Gap { .. } => GAP_REST,
+            _ => Duration::ZERO,
+        }
+    }
+
     fn claimed(&self) -> Option<Claim> {
         self.claim
     }
@@ -184,11 +224,33 @@ impl Deliveries {
     /// # Errors
     /// What the store says; it is to be called again then.
     pub async fn notice(&self, notice: &Notice) -> Result<()> {
-        let made = self.parts.clock.now();
         for line in self.lines.iter().filter(|line| line.report.notices) {
-            let record = NoticeRecord::new(&line.report, notice.clone(), made);
-            let first = |known: Option<&NoticeRecord>| known.is_none().then(|| record.clone());
-            self.want(line, Item::Notice(record.id()), first).await?;
+            self.note_notice(line, notice).await?;
+        }
+        Ok(())
+    }
+
+    async fn note_notice(&self, line: &Line, notice: &Notice) -> Result<()> {
+        let record = NoticeRecord::new(&line.report, notice.clone(), self.parts.clock.now());
+        let first = |known: Option<&NoticeRecord>| known.is_none().then(|| record.clone());
+        self.want(line, Item::Notice(record.id()), first).await
+    }
+
+    /// Takes up that there is no digest of `missing`, with which `after` would be compared, unless there is none of the time
+    /// before either: then nothing is missing, it is where the digests begin.
+    ///
+    /// # Errors
+    /// As [`Deliveries::notice`].
+    pub(super) async fn note_gap(&self, line: &Line, missing: &Window, after: &Window) -> Result<()> {
+        let mut first = *missing;
+        for _ in 0..GAP_WINDOWS_MAX {
+            let Some(before) = Compare::Previous.before(&first) else { break };
+            if self.parts.catalog.latest(&before).await?.is_some() {
+                let (start, stop, after_start, after_stop) =
+                    (first.start(), missing.stop(), after.start(), after.stop());
+                return self.note_notice(line, &Notice::Gap { start, stop, after_start, after_stop }).await;
+            }
+            first = before;
         }
         Ok(())
     }
@@ -205,13 +267,27 @@ impl Deliveries {
         let Some(Entry { value: record, .. }) = claimed.await? else {
             return self.left::<NoticeRecord>(item).await;
         };
-        let envelope = record.envelope(line.report.body, clock.now())?;
-        if let Err(failure) = line.destination.deliver(&envelope, clock, stop).await {
+        if let Err(failure) = self.send_notice(line, &record, stop).await {
             self.release::<NoticeRecord>(item).await;
             return Err(failure);
         }
+        self.finish(item, |record: &NoticeRecord| NoticeRecord { told: true, ..record.released() }).await
+    }
+
+    /// Sends a notice, unless what it says is missing is there by now.
+    async fn send_notice(&self, line: &Line, record: &NoticeRecord, stop: &CancellationToken) -> Result<(), Failure> {
+        let clock = self.parts.clock;
+        if let Some(missing) = record.notice.missing()?
+            && self.parts.catalog.latest(&missing).await?.is_some()
+        {
+            self.counts.silent.fetch_add(1, Relaxed);
+            meters::delivery(&line.report.name, "silent");
+            return Ok(());
+        }
+        let envelope = record.envelope(line.report.body, clock.now())?;
+        line.destination.deliver(&envelope, clock, stop).await?;
         self.counts.told.fetch_add(1, Relaxed);
         meters::delivery(&line.report.name, "notice");
-        self.finish(item, |record: &NoticeRecord| NoticeRecord { told: true, ..record.released() }).await
+        Ok(())
     }
 }

@@ -79,7 +79,7 @@ pub struct Report {
     pub provisional: bool,
     /// Whether a window in which nothing changed is told, too.
     pub empty: bool,
-    /// Whether objects that came too late and silence are told, too (see `[follow]`).
+    /// Whether objects that came too late, windows without any and silence are told, too (see `[follow]`).
     pub notices: bool,
     /// Whether windows are told that ended before the report was first configured, as far back as they are followed.
     /// Default: only those that end after it.

@@ -76,16 +76,16 @@ impl Pause {
 }
 
 impl Due {
-    fn new() -> Due {
-        let pause = Pause::default();
+    fn after(rest: Duration) -> Due {
+        let pause = Pause { until: Instant::now().checked_add(rest), failures: 0 };
         Due { since: Instant::now(), tried: None, pause, reason: None, kept: None, is_renewed: true }
     }
 }
 
 impl Queue {
-    /// Puts a delivery in its place.
-    pub(super) fn add(&self, time: Timestamp, item: Item) {
-        self.lock().due.entry((time, item)).or_insert_with(Due::new).is_renewed = true;
+    /// Puts a delivery in its place; if it is a new one, it is left alone for `rest` first.
+    pub(super) fn add(&self, time: Timestamp, item: Item, rest: Duration) {
+        self.lock().due.entry((time, item)).or_insert_with(|| Due::after(rest)).is_renewed = true;
         self.added.notify_one();
     }
 
@@ -102,7 +102,7 @@ impl Queue {
         let mut state = self.lock();
         (state.down, state.reason) = (Pause::default(), None);
         match state.due.get_mut(&(time, item)) {
-            Some(due) if due.is_renewed => *due = Due::new(),
+            Some(due) if due.is_renewed => *due = Due::after(Duration::ZERO),
             _ => drop(state.due.remove(&(time, item))),
         }
     }
@@ -231,13 +231,13 @@ mod tests {
     async fn the_oldest_window_goes_first_and_one_that_is_refused_lets_others_pass() {
         let queue = Queue::default();
         let id = |id| Item::Comparison(Uuid::from_u128(id));
-        queue.add(at(2), id(2));
-        queue.add(at(1), id(1));
+        queue.add(at(2), id(2), Duration::ZERO);
+        queue.add(at(1), id(1), Duration::ZERO);
         assert_eq!(queue.next().await, (at(1), id(1)));
         queue.pause(at(1), id(1), false, Duration::from_secs(60), None);
         assert_eq!(queue.next().await, (at(2), id(2)));
         queue.begin(at(2), id(2));
-        queue.add(at(2), id(2));
+        queue.add(at(2), id(2), Duration::ZERO);
         queue.remove(at(2), id(2));
         assert_eq!(queue.next().await, (at(2), id(2)), "it became due again while it was told");
         queue.begin(at(2), id(2));
@@ -253,11 +253,11 @@ mod tests {
         assert_eq!(queue.longest_wait(), None);
         let (one, other) = (Item::Comparison(Uuid::from_u128(1)), Item::Notice(Uuid::from_u128(2)));
         let (short, first) = (Duration::from_millis(20), Instant::now());
-        queue.add(at(1), one);
+        queue.add(at(1), one, Duration::ZERO);
         tokio::time::sleep(short).await;
         let second = Instant::now();
-        queue.add(at(2), other);
-        queue.add(at(1), one);
+        queue.add(at(2), other, Duration::ZERO);
+        queue.add(at(1), one, Duration::ZERO);
         let wait = queue.longest_wait().unwrap();
         assert!(wait >= short && wait <= first.elapsed(), "it was due before");
         queue.begin(at(1), one);
@@ -266,7 +266,7 @@ mod tests {
         tokio::time::sleep(short).await;
         queue.begin(at(2), other);
         let third = Instant::now();
-        queue.add(at(2), other);
+        queue.add(at(2), other, Duration::ZERO);
         queue.remove(at(2), other);
         assert!(queue.longest_wait().unwrap() <= third.elapsed(), "what waits became due while it was told");
     }
@@ -275,8 +275,8 @@ mod tests {
     async fn where_the_receiver_is_down_all_wait() {
         let queue = Queue::default();
         let (one, other) = (Item::Comparison(Uuid::from_u128(1)), Item::Notice(Uuid::from_u128(2)));
-        queue.add(at(1), one);
-        queue.add(at(2), other);
+        queue.add(at(1), one, Duration::ZERO);
+        queue.add(at(2), other, Duration::ZERO);
         queue.pause(at(1), one, true, Duration::from_secs(60), None);
         assert!(futures::poll!(std::pin::pin!(queue.next())).is_pending());
         queue.begin(at(1), one);
@@ -289,7 +289,7 @@ mod tests {
         let queue = Queue::default();
         let item = |id| (at(id), Item::Comparison(Uuid::from_u128(id as u128)));
         for id in 1..=3 {
-            queue.add(item(id).0, item(id).1);
+            queue.add(item(id).0, item(id).1, Duration::ZERO);
         }
         let mut tried = Vec::new();
         for _ in 0..7 {
@@ -306,7 +306,7 @@ mod tests {
         let queue = Queue::default();
         let item = |id| (at(id), Item::Comparison(Uuid::from_u128(id as u128)));
         for id in 1..=3 {
-            queue.add(item(id).0, item(id).1);
+            queue.add(item(id).0, item(id).1, Duration::ZERO);
         }
         let is_news = |id, reason| queue.is_news(item(id).0, item(id).1, reason);
         assert!(is_news(1, "404") && !is_news(2, "404") && !is_news(1, "404"));
@@ -314,7 +314,7 @@ mod tests {
         queue.begin(item(3).0, item(3).1);
         queue.remove(item(3).0, item(3).1);
         assert!(!is_news(1, "500"), "it took another one, and this one still not");
-        queue.add(item(3).0, item(3).1);
+        queue.add(item(3).0, item(3).1, Duration::ZERO);
         assert!(is_news(3, "500"));
     }
 

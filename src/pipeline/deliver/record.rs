@@ -22,6 +22,7 @@ use chrono::TimeDelta;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// Under which the ids of deliveries are made (UUIDv5).
@@ -63,6 +64,11 @@ pub(super) trait Telling: Sized + Serialize + DeserializeOwned {
 
     /// From when on it is counted how long it is kept.
     fn dated(&self) -> Timestamp;
+
+    /// How long it is left alone at first.
+    fn rest(&self) -> Duration {
+        Duration::ZERO
+    }
 
     fn claimed(&self) -> Option<Claim>;
 

@@ -126,7 +126,7 @@ impl Deliveries {
                 }
                 old.push((item, number));
             } else if let Some(line) = line.filter(|_| record.is_due()) {
-                line.queue.add(record.age(), item);
+                line.queue.add(record.age(), item, record.rest());
             } else {
                 self.seen().insert(item, Seen { number, dated: record.dated() });
             }

@@ -616,6 +616,28 @@ async fn notices_go_to_those_who_want_them_in_the_shape_they_take() {
     assert!(told.iter().all(|told| told.to_string().contains("3 objects of 2026-11-20T13:00Z/2026-11-20T14:00Z")));
 }
 
+#[tokio::test]
+async fn a_window_without_a_digest_between_others_is_told_and_not_the_first_of_all() {
+    let mut world = World::new();
+    for start in [12, 15, 18] {
+        world.put(start, &[80]).await;
+    }
+    world.now = hour(22);
+    let receiver = Receiver::start().await;
+    let deliveries = world.deliveries(&format!("{REPORT}notices = true\n"), &receiver.url).await;
+    for start in [12, 15, 18] {
+        deliveries.note(&world.publish(start).await).await.unwrap();
+    }
+    // This one closes after the one that follows it.
+    world.put(17, &[80]).await;
+    world.publish(17).await;
+    assert_eq!(deliveries.settle().await.unwrap(), 0);
+    let told: Vec<String> = receiver.received().iter().map(|told| told.json()["text"].to_string()).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    let words = "no digest of 2026-11-20T13:00Z/2026-11-20T15:00Z: 2026-11-20T15:00Z/2026-11-20T16:00Z has nothing";
+    assert!(told[0].contains(words), "{told:?}");
+}
+
 /// Three objects of an hour that came too late.
 fn late(start: i64, tag: &str) -> Notice {
     Notice::Late { start: hour(start), stop: hour(start + 1), objects: 3, tag: tag.to_owned() }
