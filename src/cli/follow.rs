@@ -184,8 +184,8 @@ pub(super) async fn run(setup: &Setup, args: FollowArgs) -> Result<u8> {
     };
     let mut told = Figures::default();
     if let Some(deliveries) = &following.deliveries {
-        let Some(settled) = within_grace(&stop, deliveries.settle()).await else { return Ok(INTERRUPTED) };
-        settled?;
+        // A message that is dropped is sent again by the next process.
+        stop.run_until_cancelled(deliveries.settle()).await.transpose()?;
         told = deliveries.figures();
     }
     let facts = following.follower.status().facts();

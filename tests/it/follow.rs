@@ -624,7 +624,7 @@ async fn a_follower_whose_store_fails_says_so_and_works_once_it_does_not() {
     let site = Site::new();
     let builder = builder(&site.path("logs"), &site.path("store"));
     let options =
-        Options { publish_every: TimeDelta::milliseconds(100), lease: TimeDelta::seconds(1), ..Options::default() };
+        Options { publish_every: TimeDelta::milliseconds(100), lease: TimeDelta::seconds(2), ..Options::default() };
     let mut follower = site.follower_of(builder, options);
     let journals = site.path("store/v1");
     std::fs::write(&journals, "in the way").unwrap();
@@ -632,7 +632,7 @@ async fn a_follower_whose_store_fails_says_so_and_works_once_it_does_not() {
     let stopped = stop.clone();
     let task = tokio::spawn(async move { follower.run(&stopped).await });
     let until = async |reached: &dyn Fn() -> bool| {
-        for _ in 0..200 {
+        for _ in 0..400 {
             if reached() {
                 return;
             }
