@@ -150,8 +150,10 @@ impl Follower {
     ///
     /// # Errors
     /// `Invalid` if a setting is out of its bounds, the width does not fit into days, or the horizon is too short for it.
-    pub fn new(builder: Builder, options: Options, tell: Tell) -> Result<Follower> {
+    pub fn new(mut builder: Builder, options: Options, tell: Tell) -> Result<Follower> {
         options.check()?;
+        // Each holds row groups of its own, and a round has time: late objects and closings come several windows at once.
+        builder.options.publishing_max = 1;
         let epoch = Timestamp::UNIX_EPOCH;
         split(&Window::new(epoch, epoch + TimeDelta::days(1))?, options.width).map(drop)?;
         if options.horizon < options.width * 2 + builder.options.lateness {
