@@ -15,6 +15,7 @@ import collections
 import datetime
 import gzip
 import json
+import os
 import pathlib
 import random
 import shutil
@@ -122,7 +123,7 @@ def main():
     command += ["--metrics", METRICS]
     with open(args.work / "follow.log", "wb") as log:
         follower = subprocess.Popen(
-            command, stdout=log, stderr=log, env={"FLOWDIFF__FOLLOW__PUBLISH_EVERY": args.every}
+            command, stdout=log, stderr=log, env=os.environ | {"FLOWDIFF__FOLLOW__PUBLISH_EVERY": args.every}
         )
         try:
             measure(args, follower, Versions(store, logs), number)
