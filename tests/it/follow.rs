@@ -277,8 +277,8 @@ async fn what_was_closed_and_not_delivered_is_delivered_after_a_restart_once() {
     assert_eq!(run("2026-11-20T12:15:00Z").await, (0, amended));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn nothing_new_for_too_long_is_reported() {
+/// A follower that has taken up one object, and reports a silence of an hour.
+async fn with_canary() -> (Site, Follower) {
     let site = Site::new();
     site.write(1, "2026-11-20T12:05:00Z");
     let mut builder = builder(&site.path("logs"), &site.path("store"));
@@ -286,6 +286,12 @@ async fn nothing_new_for_too_long_is_reported() {
     let options = Options { canary: Some(TimeDelta::hours(1)), ..Options::default() };
     let mut follower = site.follower_of(builder, options);
     site.follow(&mut follower, "2026-11-20T12:12:00Z").await;
+    (site, follower)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_new_for_too_long_is_reported() {
+    let (site, mut follower) = with_canary().await;
     let told = site.follow(&mut follower, "2026-11-20T13:12:00Z").await;
     assert!(told.contains(&"canary 12:05".to_owned()), "{told:?}");
 }
@@ -293,13 +299,7 @@ async fn nothing_new_for_too_long_is_reported() {
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_new_for_too_long_is_reported_though_nobody_can_look() {
-    let site = Site::new();
-    site.write(1, "2026-11-20T12:05:00Z");
-    let mut builder = builder(&site.path("logs"), &site.path("store"));
-    builder.clock = Clock::fixed("2026-11-20T12:10:00Z".parse().unwrap());
-    let options = Options { canary: Some(TimeDelta::hours(1)), ..Options::default() };
-    let mut follower = site.follower_of(builder, options);
-    site.follow(&mut follower, "2026-11-20T12:12:00Z").await;
+    let (site, mut follower) = with_canary().await;
     // A link that leads to itself cannot be listed.
     let day = site.path("logs/AWSLogs/123456789012/vpcflowlogs/us-east-1/2026/11/20");
     std::fs::rename(&day, site.path("aside")).unwrap();
