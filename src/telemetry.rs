@@ -1,4 +1,4 @@
-//! What a running flowdiff tells of itself: logs to stderr, traces to a collector, metrics to whoever collects them.
+//! What a running flowdiff tells of itself: logs to a writer, traces to a collector, metrics to whoever collects them.
 //! Set up once, from the command line.
 
 mod meters;
@@ -10,6 +10,7 @@ use crate::config::{LogFormat, LogOptions};
 use crate::error::{Error, Result};
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
+use std::io::Write;
 use traces::Traces;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -61,11 +62,17 @@ pub struct Telemetry {
     _traces: Option<Traces>,
 }
 
-/// Begins to log and to trace as the settings say. A second call in one process changes nothing.
+/// Begins to log into `writer`, a line at a time, and to trace, as the settings say. A second call in one process changes
+/// nothing.
 ///
 /// # Errors
 /// `Invalid` if the level or the collector's address cannot be read.
-pub fn init(log: &LogOptions, options: &Options, colors: bool) -> Result<Telemetry> {
+pub fn init<W: Write + 'static>(
+    log: &LogOptions,
+    options: &Options,
+    writer: fn() -> W,
+    colors: bool,
+) -> Result<Telemetry> {
     let unreadable = |why: &dyn std::fmt::Display| {
         Error::invalid(format!("log.level {:?}: {why}", log.level))
             .with_hint("use error, warn, info, debug, trace or off")
@@ -75,7 +82,7 @@ pub fn init(log: &LogOptions, options: &Options, colors: bool) -> Result<Telemet
         return Err(unreadable(&"there is no such level"));
     }
     let filter = EnvFilter::try_new(directives(&log.level)).map_err(|error| unreadable(&error))?;
-    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(colors).log_internal_errors(false);
+    let lines = fmt::layer().with_writer(writer).with_ansi(colors).log_internal_errors(false);
     let lines = match log.format {
         LogFormat::Text => lines.without_time().with_target(false).boxed(),
         LogFormat::Json => lines.json().boxed(),
@@ -103,7 +110,7 @@ mod tests {
     fn a_level_that_cannot_be_read_is_quoted() {
         for level in ["flowdiff=loud", "loud", "information"] {
             let options = LogOptions { level: level.to_owned(), ..LogOptions::default() };
-            let error = init(&options, &Options::default(), false).unwrap_err();
+            let error = init(&options, &Options::default(), std::io::stderr, false).unwrap_err();
             assert!(error.to_string().contains(level), "{error}");
         }
     }

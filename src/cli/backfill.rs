@@ -2,7 +2,6 @@
 
 use super::args::BackfillArgs;
 use super::failure;
-use super::progress::Meter;
 use super::say::say;
 use super::setup::Setup;
 use super::signals::{INTERRUPTED, stop_on_signals};
@@ -34,7 +33,7 @@ pub(super) async fn run(setup: &Setup, args: BackfillArgs) -> Result<u8> {
     let roll_up = args.roll_up.as_deref().map(parse_duration).transpose()?;
     let mut builder = setup.builder()?;
     builder.options.publishing_max = args.jobs.unwrap_or(builder.options.publishing_max);
-    let mut teller = Teller { json: setup.config().log.format == LogFormat::Json, meter: None };
+    let teller = Teller { json: setup.config().log.format == LogFormat::Json };
     let plan = pipeline::plan(&builder, &range, &options).await?;
     let text = describe(setup, &range, &args.width, &plan, builder.session.options().threads);
     if args.dry_run {
@@ -56,13 +55,12 @@ pub(super) async fn run(setup: &Setup, args: BackfillArgs) -> Result<u8> {
         setup.check_store(&builder.catalog).await?;
         report.progress.plan(plan.objects, plan.bytes);
         report.progress.windows_total.store(plan.targets.len() as u64, Ordering::Relaxed);
-        teller.meter = Some(setup.meter(&report));
+        let _meter = setup.meter(&report);
         summary = pipeline::backfill(&builder, plan, &stop, &report, |event| {
             report.progress.windows_done.fetch_add(1, Ordering::Relaxed);
             teller.ended(&event, "published");
         })
         .await?;
-        teller.meter = None;
     }
     setup.print(&closing(&summary, &report.figures(), started.elapsed()))?;
     teller.summary(&summary, "backfill");
@@ -70,7 +68,7 @@ pub(super) async fn run(setup: &Setup, args: BackfillArgs) -> Result<u8> {
     if let Some(width) = roll_up
         && !stop.load(Ordering::Relaxed)
     {
-        code = code.max(merge(setup, &builder, &range, width, &stop, &mut teller).await?);
+        code = code.max(merge(setup, &builder, &range, width, &stop, &teller).await?);
     }
     if stop.load(Ordering::Relaxed) && summary.left > 0 {
         let go_on = if summary.failed.is_empty() { "interrupted" } else { "too many windows failed" };
@@ -86,8 +84,8 @@ pub(super) async fn compact(setup: &Setup, from: &str, to: &str, width: &str) ->
     let range = range(setup, from, to, width)?;
     let builder = setup.merger()?;
     setup.check_store(&builder.catalog).await?;
-    let mut teller = Teller { json: setup.config().log.format == LogFormat::Json, meter: None };
-    merge(setup, &builder, &range, parse_duration(width)?, &stop, &mut teller).await
+    let teller = Teller { json: setup.config().log.format == LogFormat::Json };
+    merge(setup, &builder, &range, parse_duration(width)?, &stop, &teller).await
 }
 
 async fn merge(
@@ -96,7 +94,7 @@ async fn merge(
     range: &Window,
     width: TimeDelta,
     stop: &AtomicBool,
-    teller: &mut Teller,
+    teller: &Teller,
 ) -> Result<u8> {
     let summary = pipeline::roll_up(builder, range, width, stop, |event| teller.ended(&event, "rolled up")).await?;
     let Summary { published, unchanged, empty, bare, failed, left } = &summary;
@@ -206,15 +204,13 @@ fn closing(summary: &Summary, figures: &Figures, elapsed: Duration) -> String {
 /// Says on stderr what happens: lines for people, or JSON objects.
 struct Teller {
     json: bool,
-    meter: Option<Meter>,
 }
 
 impl Teller {
     fn tell(&self, text: &str, event: impl FnOnce() -> serde_json::Value) {
-        match (&self.meter, self.json) {
-            (_, true) => say(event()),
-            (Some(meter), false) => meter.line(text),
-            (None, false) => say(text),
+        match self.json {
+            true => say(event()),
+            false => say(text),
         }
     }
 

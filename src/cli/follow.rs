@@ -1,8 +1,7 @@
 //! `follow`: keeps digests up to date as objects arrive, and shows how it is doing.
 
 use super::args::FollowArgs;
-use super::progress::Meter;
-use super::say::say;
+use super::say::{above_progress, say};
 use super::setup::Setup;
 use super::signals::{INTERRUPTED, cancel_on_signals};
 use crate::aws::{Access, Queue};
@@ -21,10 +20,10 @@ use crate::window::{Timestamp, Window};
 use axum::Router;
 use indicatif::{HumanCount, HumanDuration};
 use serde_json::{Value, json};
-use std::io;
+use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use tokio_util::sync::CancellationToken;
 
 /// A follower with what it is told by and what it tells, as the settings say.
@@ -52,7 +51,9 @@ impl Stdout {
 
 impl io::Write for Stdout {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.note(io::Write::write(&mut io::stdout(), bytes))
+        // A reader that does not read holds up no line on stderr.
+        let write = || io::Write::write(&mut io::stdout(), bytes);
+        self.note(if io::stdout().is_terminal() { above_progress(write) } else { write() })
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -158,11 +159,9 @@ pub(super) async fn run(setup: &Setup, args: FollowArgs) -> Result<u8> {
     let stop = cancel_on_signals("finishing the round; Ctrl-C again drops it");
     let builder = setup.builder()?;
     let is_json = setup.config().log.format == LogFormat::Json;
-    let meter = Arc::new(OnceLock::<Meter>::new());
-    let shown = meter.clone();
     let tell = move |event: &Event| match (is_json, describe(event)) {
         (true, _) => say(as_json(event)),
-        (false, Some(line)) => shown.get().map_or_else(|| say(&line), |meter| meter.line(&line)),
+        (false, Some(line)) => say(line),
         (false, None) => {}
     };
     setup.note(&format!("following {} into {}", builder.source.url, builder.catalog.url));
@@ -171,10 +170,10 @@ pub(super) async fn run(setup: &Setup, args: FollowArgs) -> Result<u8> {
     let Some(following) = stop.run_until_cancelled(following).await else { return Ok(INTERRUPTED) };
     let mut following = following?;
     let (status, deliveries, clock) = (following.follower.status(), following.deliveries.clone(), setup.clock);
-    if !is_json {
+    let _meter = (!is_json).then(|| {
         let told = move || deliveries.as_ref().map(|deliveries| deliveries.figures()).unwrap_or_default();
-        let _ = meter.set(setup.meter_of(move |_| line(&status.facts(), &told(), clock)));
-    }
+        setup.meter_of(move |_| line(&status.facts(), &told(), clock))
+    });
     if !args.once {
         return run_on(setup, following, args.metrics, &stop).await.map(|()| 0);
     }
@@ -241,9 +240,13 @@ fn line(facts: &Facts, told: &Figures, clock: Clock) -> String {
         _ => {}
     }
     let lag = facts.lag(clock.now()).and_then(|lag| lag.to_std().ok());
-    let lag = lag.map_or("no object yet".to_owned(), |lag| format!("newest object {} old", HumanDuration(lag)));
+    let lag = match lag {
+        Some(lag) => format!("newest object {} old, ", HumanDuration(lag)),
+        None if facts.objects == 0 => "no object yet, ".to_owned(),
+        None => String::new(),
+    };
     let text = format!(
-        "{} objects, {} records, {lag}, {} windows open",
+        "{} objects, {} records, {lag}{} windows open",
         HumanCount(facts.objects),
         HumanCount(facts.records),
         facts.open_windows,

@@ -2,7 +2,7 @@
 //! one line that is drawn over, elsewhere a line now and then. Knows nothing of what is computed.
 
 use super::args::When;
-use super::say::say;
+use super::say::{draw, say};
 use crate::scan::{Progress, Report};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -48,6 +48,7 @@ impl Meter {
             let begun = Instant::now();
             let interval = if terminal { REDRAW_INTERVAL } else { LINE_INTERVAL };
             tokio::time::sleep(if terminal { DELAY } else { LINE_INTERVAL }).await;
+            draw(Some(shown.clone()));
             loop {
                 let line = describe(begun.elapsed());
                 match terminal {
@@ -58,14 +59,6 @@ impl Meter {
             }
         });
         Meter { bar, task: Some(task.abort_handle()) }
-    }
-
-    /// Prints a line on stderr, above the progress where that is drawn.
-    pub(super) fn line(&self, text: &str) {
-        match self.bar.is_hidden() || self.task.is_none() {
-            true => say(text),
-            false => self.bar.println(text),
-        }
     }
 
     /// Passes rows on and shows progress meanwhile: until the last row or, if `yields` because they go to the same
@@ -87,6 +80,7 @@ impl Drop for Meter {
     fn drop(&mut self) {
         if let Some(task) = self.task.take() {
             task.abort();
+            draw(None);
             // A bar that was cleared draws nothing any more, though the task may be in the middle of a turn.
             self.bar.finish_and_clear();
         }

@@ -2,7 +2,7 @@
 
 use super::args::{Args, Command, When};
 use super::progress::Meter;
-use super::say::say;
+use super::say::{Log, say};
 use crate::aws::Usage;
 use crate::catalog::{self, Catalog, FileKind, Manifest};
 use crate::clock::Clock;
@@ -86,7 +86,8 @@ impl Setup {
             When::Never => false,
         };
         console::set_colors_enabled_stderr(colors);
-        let telemetry = Arc::new(crate::telemetry::init(&loaded.config.log, &loaded.config.telemetry, colors)?);
+        let config = &loaded.config;
+        let telemetry = Arc::new(crate::telemetry::init(&config.log, &config.telemetry, || Log, colors)?);
         loaded.notes.iter().for_each(|note| tracing::warn!("{note}"));
         Ok(Setup {
             loaded,
