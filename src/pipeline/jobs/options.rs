@@ -1,5 +1,6 @@
 //! Settings of jobs.
 
+use crate::pipeline::bounds::LEASE_MAX;
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -19,8 +20,8 @@ pub struct Options {
     /// earliest.
     #[serde(with = "crate::config::duration")]
     pub poll: TimeDelta,
-    /// How long a job is its worker's without a sign of life; default 60 seconds, at least 5. The sign comes three times
-    /// as often. The clocks of machines that share a store must agree to a third of it.
+    /// How long a job is its worker's without a sign of life; default 60 seconds, at least 5, at most an hour. The sign
+    /// comes three times as often. The clocks of machines that share a store must agree to a third of it.
     #[serde(with = "crate::config::duration")]
     pub lease: TimeDelta,
     /// Tries of a job, those of workers that crashed included, before it counts as failed; default 3.
@@ -54,9 +55,10 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The lease, never so short that the second to which clocks are cut would matter.
+    /// The lease, never so short that the second to which clocks are cut would matter, nor so long that it would be taken
+    /// for that of a wrong clock.
     pub(super) fn lease(&self) -> TimeDelta {
-        self.lease.max(LEASE_MIN)
+        self.lease.clamp(LEASE_MIN, LEASE_MAX)
     }
 }
 

@@ -3,6 +3,7 @@
 use super::job::Job;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
+use crate::pipeline::bounds::is_over;
 use crate::scan;
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
@@ -148,7 +149,8 @@ impl Record {
 
     /// Whether a worker holds the job at `now`.
     pub fn is_held(&self, now: Timestamp) -> bool {
-        self.status == Status::Running && self.lease_until.is_some_and(|until| now < until)
+        let name = || format!("job {}", self.job.id());
+        self.status == Status::Running && self.lease_until.is_some_and(|until| !is_over(until, now, name))
     }
 }
 

@@ -179,6 +179,20 @@ async fn a_crashed_workers_job_goes_on_once_its_lease_ran_out() {
 }
 
 #[tokio::test]
+async fn a_worker_with_a_wrong_clock_holds_no_job_up() {
+    let (store, wanted) = (Store::new(), job("2026-11-20T12"));
+    let ahead = store.jobs(3 * 86400, Options { lease: TimeDelta::days(9), ..options() });
+    ahead.request(wanted.clone()).await.unwrap();
+    let lease = Lease::claim(&ahead, &wanted, "ahead").await.unwrap().unwrap();
+    assert_eq!(
+        lease.record().lease_until,
+        Some(start() + TimeDelta::days(3) + TimeDelta::hours(1)),
+        "the longest there is"
+    );
+    assert!(Lease::claim(&store.jobs(0, options()), &wanted, "right").await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn a_job_that_kills_its_workers_stops_after_so_many_tries_with_its_reason() {
     let (store, wanted) = (Store::new(), job("2026-11-20T12"));
     let jobs = store.jobs(0, options());
