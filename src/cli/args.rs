@@ -12,7 +12,7 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(name = "flowdiff", version, about, max_term_width = 100)]
 #[command(
-    after_help = "Windows: 2026-11-20T12:00Z/PT1H, 2026-11-20T12:00Z/2026-11-20T13:00Z, 2026-11-20T12 (an hour), 2026-11-20 (a day), PT1H/now.\nURLs: a folder, file:///path, s3://bucket/prefix.\n\nExit codes: 0 done, 1 internal, 2 invalid input, 3 not found, 4 conflict, 5 unavailable, 6 bad data."
+    after_help = "Windows: 2026-11-20T12:00Z/PT1H, 2026-11-20T12:00Z/2026-11-20T13:00Z, 2026-11-20T12 (an hour), 2026-11-20 (a day), PT1H/now, PT1H/-1h.\nURLs: a folder, file:///path, s3://bucket/prefix.\n\nExit codes: 0 done, 1 internal, 2 invalid input, 3 not found, 4 conflict, 5 unavailable, 6 bad data."
 )]
 pub struct Args {
     /// What holds for every command.
@@ -216,7 +216,7 @@ pub enum Command {
         #[arg(long, value_name = "NAME=VALUE")]
         param: Vec<String>,
         /// Let edges, interfaces and objects be those of one window, and window_start and window_stop, or start and stop, its ends.
-        #[arg(long)]
+        #[arg(long, allow_hyphen_values = true)]
         window: Option<String>,
         /// List the queries there are, with their parameters.
         #[arg(long)]
@@ -304,7 +304,7 @@ pub struct SqlArgs {
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// Let edges, interfaces and objects be those of one window, made from published digests and objects.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub window: Option<String>,
     /// A parameter, name=value.
     #[arg(long, value_name = "NAME=VALUE")]
