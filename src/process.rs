@@ -1,8 +1,18 @@
-//! What the system knows of this process. Linux tells it under `/proc`; elsewhere nothing is told. Figures, not the
-//! environment: that comes as an argument.
+//! What the system knows of this process, and one thing it is told. Linux has the figures under `/proc`; elsewhere there
+//! are none. The environment is not here: it comes as an argument.
 
 /// Ticks of the CPU times in proc(5) in a second: the same on every Linux, whatever its kernel's own clock.
 const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Has the kernel back the memory of this process with small pages only, from now on: what is freed of a large page
+/// stays resident with the rest of it. Reading objects is a little faster with large ones, so this is for processes that
+/// stay. Where the system cannot do it (no Linux), memory is less even and nothing else is lost.
+pub fn use_small_pages() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "large pages cannot be switched off");
+    }
+}
 
 /// CPU seconds so far, all threads, user and system.
 pub fn cpu_seconds() -> Option<f64> {

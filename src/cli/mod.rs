@@ -27,6 +27,7 @@ use crate::diff::Grain;
 use crate::error::{Context, Error, Result};
 use crate::output::{End, Format, write_rows};
 use crate::pipeline::Policy;
+use crate::process;
 use crate::scan::Report;
 use crate::session::{Params, Query, queries};
 use crate::window::{Window, format_time, parse_duration, parse_time};
@@ -64,6 +65,9 @@ pub fn run(args: Args, environment: &BTreeMap<String, String>) -> Result<u8> {
             Command::Backfill(_) | Command::Compact { .. } | Command::Follow(_) | Command::Serve(_)
         );
     let setup = Setup::new(&args, environment)?;
+    if matches!(args.command, Command::Follow(_) | Command::Serve(_)) {
+        process::use_small_pages();
+    }
     runtime::run_to_end(setup.config().session.threads, interactive, async {
         let ended = dispatch(&setup, args.command).await;
         setup.tell_usage();

@@ -28,7 +28,7 @@ struct Running {
 }
 
 impl Running {
-    /// Waits until the process says where it listens: after `word`.
+    /// Waits until the process says where it listens: after `word`. As it is to stay, it has small pages, where Linux says so.
     fn start(mut command: Command, word: &str) -> Running {
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
@@ -39,6 +39,8 @@ impl Running {
             url
         });
         let url = url.unwrap_or_else(|| panic!("{said:#?}"));
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        assert!(!status.contains("THP_enabled:\t1"), "{status}");
         // The client wants to know of a provider, be it without TLS.
         let _ = rustls::crypto::ring::default_provider().install_default();
         Running { child, lines: Box::new(lines), url, client: Client::new() }

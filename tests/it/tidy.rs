@@ -42,6 +42,7 @@ const MAY_USE: [(&str, &[&str]); 17] = [
             "output",
             "serve",
             "meters",
+            "process",
         ],
     ),
 ];
