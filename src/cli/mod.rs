@@ -2,6 +2,7 @@
 
 mod args;
 mod backfill;
+mod build;
 mod check;
 mod demo;
 mod estimate;
@@ -9,6 +10,7 @@ mod explain;
 mod failure;
 mod follow;
 mod iam_policy;
+mod out;
 mod progress;
 mod prompt;
 mod retain;
@@ -78,7 +80,7 @@ pub fn run(args: Args, environment: &BTreeMap<String, String>) -> Result<u8> {
 fn completions(shell: clap_complete::Shell, global: &Global) -> Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Args::command(), "flowdiff", &mut script);
-    setup::print(global.output.as_deref(), &script)
+    out::print(global.output.as_deref(), &script)
 }
 
 /// Prints the page of the program, or writes a page for each command into `dir`.
@@ -92,7 +94,7 @@ fn manual(dir: Option<&Path>, global: &Global) -> Result<()> {
         None => {
             let mut page = Vec::new();
             clap_mangen::Man::new(Args::command()).render(&mut page)?;
-            setup::print(global.output.as_deref(), &page)
+            out::print(global.output.as_deref(), &page)
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Settings to the things that commands use: source, catalog, session, builder, output.
 
 use super::args::{Args, Command, When};
+use super::out::{Output, print};
 use super::progress::Meter;
 use super::say::{Log, say};
 use crate::aws::Usage;
@@ -10,24 +11,21 @@ use crate::config::{Config, Flag, Loaded};
 use crate::diff::{Grain, edges_by, printable};
 use crate::digest::Builder;
 use crate::error::{Error, ErrorKind, Result};
-use crate::output::{Format, OutputFile, OutputOptions};
+use crate::output::{Format, OutputOptions};
 use crate::scan::{FlowsTable, Report};
 use crate::session::{Location, Session, open_location};
 use crate::source::Source;
 use crate::telemetry::Telemetry;
-use crate::window::{Prefer, Window, tile};
+use crate::window::Window;
 use datafusion::execution::SendableRecordBatchStream;
 use indicatif::HumanBytes;
 use object_store::memory::InMemory;
 use object_store::path::Path as StorePath;
 use std::collections::BTreeMap;
-use std::io::{BufWriter, IsTerminal, Stdout, Write};
-use std::path::{Path, PathBuf};
+use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// How many of the digests that a window was made from are named.
-const ORIGINS_TOLD: usize = 5;
 
 /// The resolved settings of one run.
 pub(super) struct Setup {
@@ -221,55 +219,6 @@ impl Setup {
         })
     }
 
-    /// The newest digest of a window, built if it is not published.
-    pub(super) async fn digest(&self, window: &Window, no_build: bool) -> Result<Manifest> {
-        let catalog = self.catalog(!no_build && self.config().source.url.is_some())?;
-        if let Some(manifest) = catalog.latest(window).await? {
-            return Ok(manifest);
-        }
-        if no_build {
-            return Err(catalog.not_found(window).await);
-        }
-        if self.config().source.url.is_some() {
-            self.note(&format!("window {window} is not published: building it"));
-            return self.build(&self.builder()?, window, false).await;
-        }
-        // Without flow logs, digests that tile the window may still make it. A store that holds none is not written to:
-        // it may be another place than was meant.
-        let not_found = async || {
-            let error = catalog.not_found(window).await;
-            error.with_hint("give --source, and it is built from the flow logs there")
-        };
-        if catalog.windows_within(window).await?.is_empty() {
-            return Err(not_found().await);
-        }
-        self.check_store(&catalog).await?;
-        match self.merger()?.roll_up(window).await {
-            Ok(built) => {
-                self.tell_origins(&built.manifest)?;
-                Ok(built.manifest)
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => Err(not_found().await),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Says which published digests a window was made from, and what was read from objects.
-    fn tell_origins(&self, manifest: &Manifest) -> Result<()> {
-        if manifest.made_from.is_empty() {
-            return Ok(());
-        }
-        let tiles =
-            manifest.made_from.iter().map(|tile| Window::new(tile.start, tile.stop)).collect::<Result<Vec<_>>>()?;
-        let listed: Vec<String> = tiles.iter().take(ORIGINS_TOLD).map(Window::to_string).collect();
-        let more = if tiles.len() > ORIGINS_TOLD { ", ..." } else { "" };
-        self.note(&format!("  made from {} published digests: {}{more}", tiles.len(), listed.join(", ")));
-        for gap in tile(&manifest.window()?, &tiles, Prefer::Fewest).gaps {
-            self.note(&format!("  from objects: {gap}"));
-        }
-        Ok(())
-    }
-
     /// Refuses a store that overwrites what is there, unless nobody else writes to it.
     pub(super) async fn check_store(&self, catalog: &Catalog) -> Result<()> {
         if self.config().store.single_writer || catalog.probe().await? {
@@ -277,46 +226,6 @@ impl Setup {
         }
         Err(Error::new(ErrorKind::Conflict, format!("store {} overwrites what put-if-absent must not", catalog.url))
             .with_hint("use a store with conditional writes, or say --single-writer if nobody else writes to this one"))
-    }
-
-    /// Builds one window with progress, and says what came of it.
-    pub(super) async fn build(&self, builder: &Builder, window: &Window, force: bool) -> Result<Manifest> {
-        self.check_store(&builder.catalog).await?;
-        let report = Report::of_objects();
-        let meter = self.meter(&report);
-        let built = builder.build(window, force, &report).await;
-        drop(meter);
-        let built = built?;
-        let manifest = built.manifest;
-        let (coverage, totals) = (&manifest.coverage, &manifest.totals);
-        self.note(&format!(
-            "{} version {} ({}): {} edges from {} records of {} objects in {:.2} s",
-            if built.is_new { "published" } else { "already published" },
-            manifest.version,
-            manifest.state.name(),
-            totals.edges,
-            coverage.records,
-            coverage.objects_read,
-            manifest.cost.wall_seconds,
-        ));
-        if built.is_new {
-            self.tell_origins(&manifest)?;
-        }
-        let blind = [
-            (coverage.objects_set_aside, "objects set aside"),
-            (coverage.lines_refused, "lines refused"),
-            (coverage.skipdata, "SKIPDATA records (flows were lost)"),
-            (coverage.silent_flow_logs.len() as u64, "flow logs fell silent"),
-            (coverage.other_keys, "keys that are no flow logs"),
-        ];
-        for (count, what) in blind.into_iter().filter(|(count, _)| *count > 0) {
-            self.note(&format!("  {count} {what}"));
-        }
-        let figures = report.figures();
-        for sample in figures.set_aside_samples.iter().chain(&figures.refused_samples) {
-            self.note(&format!("  {}", printable(sample)));
-        }
-        Ok(manifest)
     }
 
     /// Shows the progress of `report` as `--progress` says.
@@ -398,53 +307,8 @@ impl Setup {
     }
 }
 
-/// Writes all of a command's data at once.
-pub(super) fn print(output: Option<&Path>, data: &[u8]) -> Result<()> {
-    let mut out = Output::open(output)?;
-    out.write_all(data)?;
-    out.commit()
-}
-
 fn state_dir(environment: &BTreeMap<String, String>) -> Option<PathBuf> {
     let set = |name| environment.get(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let folder = set("XDG_STATE_HOME").or_else(|| Some(set("HOME")?.join(".local/state")));
     folder.map(|folder| folder.join("flowdiff"))
-}
-
-/// Where data goes: stdout, or a file that appears when it is complete.
-pub(super) enum Output {
-    Stdout(BufWriter<Stdout>),
-    File(OutputFile),
-}
-
-impl Output {
-    fn open(path: Option<&Path>) -> Result<Output> {
-        Ok(match path {
-            Some(path) => Output::File(OutputFile::create(path)?),
-            None => Output::Stdout(BufWriter::new(std::io::stdout())),
-        })
-    }
-
-    pub(super) fn commit(self) -> Result<()> {
-        match self {
-            Output::Stdout(mut out) => Ok(out.flush()?),
-            Output::File(file) => file.finish(),
-        }
-    }
-}
-
-impl Write for Output {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        match self {
-            Output::Stdout(out) => out.write(bytes),
-            Output::File(out) => out.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        match self {
-            Output::Stdout(out) => out.flush(),
-            Output::File(out) => out.flush(),
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! `token new`: a token for a client, and the line that lets it in.
 
+use super::out::print;
 use super::say::say;
-use super::setup::print;
 use crate::error::{Context, Result};
 use crate::serve::front::{NewToken, Role};
 use std::io::Write;

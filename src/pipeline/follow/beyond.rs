@@ -7,7 +7,8 @@
 //! looked at.
 
 use super::Follower;
-use super::round::{Round, late_event};
+use super::publish::late_event;
+use super::round::Round;
 use crate::catalog::{Journal, State};
 use crate::clock::Timestamp;
 use crate::digest::Objects;
