@@ -113,6 +113,14 @@ metrics! {
         "How far the newest object's file time is behind the clock; while none was seen, for how long it has followed";
     FOLLOW_WATERMARK_LAG = "flowdiff_follow_watermark_lag_seconds", Gauge, Some(Unit::Seconds), [], &[],
         "How far the watermark is behind the clock";
+    NOTIFICATION_MESSAGES = "flowdiff_notification_messages_total", Counter, None, [], &[],
+        "Messages received from the queue of notifications, those that came again included";
+    NOTIFICATION_EVENTS = "flowdiff_notification_events_total", Counter, None, ["result"], &[],
+        "What these messages told of: taken (flow-log objects of the source), foreign (objects elsewhere), other_key (no flow logs), misfiled (in the folder of another time), other_event (no new object), malformed (a message that cannot be read, each time it comes)";
+    NOTIFICATIONS_DELETED = "flowdiff_notification_messages_deleted_total", Counter, None, [], &[],
+        "Messages deleted from the queue, because what they told of is published or not wanted";
+    NOTIFICATION_FAILURES = "flowdiff_notification_failures_total", Counter, None, [], &[],
+        "Requests to the queue that failed; the source is listed still";
     DELIVERIES = "flowdiff_deliveries_total", Counter, None, ["report", "result"], &[],
         "Messages by what came of them: told, amended, retracted, notice (taken by the receiver), silent (there was nothing to tell), failed (not taken in a round, tried again in later ones)";
     DELIVERY_RETRIES = "flowdiff_delivery_retries_total", Counter, None, ["report"], &[],
@@ -310,6 +318,29 @@ pub fn store_use(usage: &StoreUse) {
         counter!(STORE_REQUESTS, "operation" => operation).absolute(count);
     }
     counter!(STORE_BYTES_READ).absolute(usage.bytes_read);
+}
+
+/// All that came of notifications so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Notified<'a> {
+    /// Messages received.
+    pub messages: u64,
+    /// What they told of, by result.
+    pub events: &'a [(&'static str, u64)],
+    /// Messages deleted.
+    pub deleted: u64,
+    /// Requests to the queue that failed.
+    pub failures: u64,
+}
+
+/// Takes over what came of notifications.
+pub fn notified(notified: &Notified<'_>) {
+    counter!(NOTIFICATION_MESSAGES).absolute(notified.messages);
+    counter!(NOTIFICATIONS_DELETED).absolute(notified.deleted);
+    counter!(NOTIFICATION_FAILURES).absolute(notified.failures);
+    for (result, count) in notified.events {
+        counter!(NOTIFICATION_EVENTS, "result" => *result).absolute(*count);
+    }
 }
 
 /// Takes over what the system says of this process; what it does not say is not told.

@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 /// A follower with what it is told by and what it tells, as the settings say.
 pub(super) struct Following {
     follower: Follower,
+    notifications: Option<Arc<Notifications>>,
     deliveries: Option<Arc<Deliveries>>,
     is_reader_gone: Arc<AtomicBool>,
 }
@@ -95,20 +96,25 @@ impl Following {
         if folder.is_some() {
             follower = follower.with_check(Arc::new(move || open_location(&url, false, &Access::default()).map(drop)));
         }
-        if let Some(notifications) = notifications(setup)? {
-            follower = follower.with_arrivals(Arc::new(notifications));
+        let notifications = notifications(setup)?.map(Arc::new);
+        if let Some(notifications) = &notifications {
+            follower = follower.with_arrivals(notifications.clone());
         }
         if let Some(deliveries) = &deliveries {
             follower = follower.with_sink(deliveries.clone());
         }
-        Ok(Following { follower, deliveries, is_reader_gone })
+        Ok(Following { follower, notifications, deliveries, is_reader_gone })
     }
 
     /// Counts how it is doing in `meters`.
     pub(super) fn count_in(&self, meters: &Meters, clock: Clock) {
         let (status, deliveries) = (self.follower.status(), self.deliveries.clone());
+        let notifications = self.notifications.clone();
         meters.sample_by(move || {
             status.facts().count(clock.now());
+            if let Some(notifications) = &notifications {
+                notifications.figures().count();
+            }
             if let Some(deliveries) = &deliveries {
                 deliveries.count();
             }

@@ -19,7 +19,7 @@ const SETTINGS: &str = "[follow]\npublish_every = \"1s\"\nreconcile_every = \"1s
                         [[deliver.reports]]\nname = \"all\"\nto = \"told\"\nunobserved = true\nhistory = true\n";
 
 /// A process that answers over HTTP and ends with the test.
-struct Running {
+pub(crate) struct Running {
     child: Child,
     /// What it says while it runs.
     lines: Box<dyn Iterator<Item = String>>,
@@ -29,12 +29,12 @@ struct Running {
 
 impl Running {
     /// Waits until the process says where it listens: after `word`. As it is to stay, it has small pages, where Linux says so.
-    fn start(mut command: Command, word: &str) -> Running {
+    pub(crate) fn start(mut command: Command, word: &str) -> Running {
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
         let mut said = Vec::new();
         let url = lines.find_map(|line| {
-            let url = line.strip_prefix(word).map(str::to_owned);
+            let url = line.strip_prefix(word).map(|url| url.trim_end_matches("/metrics").to_owned());
             said.push(line);
             url
         });
@@ -70,14 +70,23 @@ impl Running {
     }
 
     /// The value of a metric, with its labels as they are printed.
-    async fn metric(&self, name: &str) -> f64 {
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
         let text = self.get("/metrics").await;
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         value.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
     }
 
+    /// Waits until a metric is at least so much.
+    pub(crate) async fn until_metric(&self, name: &str, least: f64) {
+        let began = Instant::now();
+        while self.metric(name).await < least {
+            assert!(began.elapsed() < Duration::from_secs(30), "{name} is no {least}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// Ends it as systemd does; what else it said.
-    fn end(mut self) -> Vec<String> {
+    pub(crate) fn end(mut self) -> Vec<String> {
         assert!(Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap().success());
         let said = std::mem::replace(&mut self.lines, Box::new(std::iter::empty())).collect::<Vec<_>>();
         assert!(self.child.wait().unwrap().success(), "{said:#?}");
@@ -203,13 +212,8 @@ async fn a_follower_with_an_address_for_metrics_tells_the_same_facts() {
     let site = Site::new();
     std::fs::write(site.folder.path().join("flowdiff.toml"), SETTINGS).unwrap();
     let args = ["follow", "--metrics", "127.0.0.1:0", "--config", "flowdiff.toml", "--log-format", "json"];
-    let mut running = Running::start(command(&site, &args), "metrics at ");
-    running.url = running.url.trim_end_matches("/metrics").to_owned();
-    let began = Instant::now();
-    while running.metric("flowdiff_follow_rounds_total").await < 1.0 {
-        assert!(began.elapsed() < Duration::from_secs(30));
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let running = Running::start(command(&site, &args), "metrics at ");
+    running.until_metric("flowdiff_follow_rounds_total", 1.0).await;
     assert_eq!(running.metric("flowdiff_follow_leads").await, 1.0);
     assert_eq!(running.metric("flowdiff_deliveries_pending{report=\"all\"}").await, 0.0);
     running.end();

@@ -10,8 +10,8 @@ const MAY_USE: [(&str, &[&str]); 17] = [
     ("aws", &[]),
     ("flow", &[]),
     ("window", &[]),
-    // `aws` for the queue of notifications.
-    ("source", &["flow", "window", "aws"]),
+    // `aws` and `meters` for the queue of notifications.
+    ("source", &["flow", "window", "aws", "meters"]),
     ("scan", &["flow", "window", "source"]),
     ("catalog", &["flow", "window", "meters"]),
     // `From<Location>` opens sources and catalogs; parameters are read as `window` reads times.

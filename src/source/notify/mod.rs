@@ -16,6 +16,7 @@ pub use held::Ack;
 use super::{Object, ObjectName, Options as Listing, Selection};
 use crate::aws::{Message, QUEUE_BATCH, Queue};
 use crate::error::{Error, Result};
+use crate::meters;
 use chrono::TimeDelta;
 use event::Created;
 use held::Held;
@@ -121,6 +122,23 @@ pub struct Figures {
     pub deleted: u64,
     /// Requests to the queue that failed.
     pub failures: u64,
+}
+
+impl Figures {
+    /// Counts them in the metrics.
+    pub fn count(&self) {
+        let Figures { messages, objects, other_events, foreign, other_keys, misfiled, malformed, deleted, failures } =
+            *self;
+        let events = &[
+            ("taken", objects),
+            ("foreign", foreign),
+            ("other_key", other_keys),
+            ("misfiled", misfiled),
+            ("other_event", other_events),
+            ("malformed", malformed),
+        ];
+        meters::notified(&meters::Notified { messages, events, deleted, failures });
+    }
 }
 
 #[derive(Debug, Default)]

@@ -4,6 +4,7 @@
 use super::notifications::Notified;
 use super::server::run;
 use crate::random::Random;
+use crate::serve_follow::Running;
 use flowdiff::catalog::Catalog;
 use flowdiff::clock::Timestamp;
 use object_store::ObjectStoreExt;
@@ -151,6 +152,35 @@ async fn follow_once_takes_what_is_in_the_queue_and_leaves_it_empty() {
     command.args(["--source", &format!("s3://{}/archive", site.bucket.name())]);
     let said = run(&mut command, 0);
     assert_eq!(site.messages().await, 0, "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_queue_tells_is_counted_in_the_metrics() {
+    let Some(site) = Notified::start().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let settings = format!(
+        "[follow]\npublish_every = \"1s\"\n[notifications]\nqueue_url = {:?}\nqueue_endpoint_url = {:?}\npoll_wait = \"1s\"\n",
+        site.queue_url, site.server.url
+    );
+    std::fs::write(folder.path().join("follow.toml"), settings).unwrap();
+    let mut command = site.server.process(folder.path());
+    command.args(["follow", "--config", "follow.toml", "--metrics", "127.0.0.1:0", "--store", "store"]);
+    command.args(["--source", &format!("s3://{}/archive", site.bucket.name())]);
+    let running = Running::start(command, "metrics at ");
+    let (key, text) = object(chrono::Utc::now() - chrono::TimeDelta::hours(4), 0, 1);
+    for (key, text) in [(key.as_str(), text), ("archive/notes.txt", "none".into()), ("elsewhere/a.log", "none".into())]
+    {
+        site.bucket.put(&Key::from(key), text.into()).await.unwrap();
+    }
+    for result in ["taken", "other_key", "foreign"] {
+        running.until_metric(&format!("flowdiff_notification_events_total{{result={result:?}}}"), 1.0).await;
+    }
+    running.until_metric("flowdiff_notification_messages_deleted_total", 3.0).await;
+    assert!(running.metric("flowdiff_notification_messages_total").await >= 3.0);
+    for name in ["flowdiff_notification_events_total{result=\"malformed\"}", "flowdiff_notification_failures_total"] {
+        assert_eq!(running.metric(name).await, 0.0, "{name}");
+    }
+    running.end();
 }
 
 /// The checksums of the newest version's files of every window.
