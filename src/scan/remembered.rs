@@ -2,41 +2,81 @@
 //! read the object again.
 
 use super::object::Tally;
-use crate::source::Content;
-use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use crate::source::{Checksum, Content};
+use std::collections::HashMap;
 
-/// The counts of objects, the newest `max` of them.
+/// The counts of objects: of the newest, at least half as many as may be.
+///
+/// Two generations of half as many each: when the younger is full, the older is let go as a whole, and its memory is used
+/// again. Nothing is freed one by one, so that nothing is left in pieces.
 #[derive(Debug, Default)]
 pub(super) struct Remembered {
+    /// Of each generation.
     max: usize,
-    tallies: HashMap<Content, Arc<Tally>>,
-    /// In the order in which they were first read.
-    order: VecDeque<Content>,
+    young: HashMap<[Checksum; 2], Kept>,
+    old: HashMap<[Checksum; 2], Kept>,
+}
+
+/// The counts of one object.
+#[derive(Debug)]
+enum Kept {
+    /// Of almost all: one header, and records that have nothing odd about them.
+    Plain { first_end: i64, seconds: u32, records: u32, bytes: u32 },
+    /// Of any other.
+    Whole(Box<Tally>),
 }
 
 impl Remembered {
     pub(super) fn new(max: usize) -> Remembered {
-        Remembered { max, ..Remembered::default() }
+        Remembered { max: max.div_ceil(2), ..Remembered::default() }
     }
 
     /// What was in this very content of an object.
-    pub(super) fn get(&self, content: &Content) -> Option<&Arc<Tally>> {
-        self.tallies.get(content)
+    pub(super) fn get(&self, content: &Content) -> Option<Tally> {
+        let key = [content.key, content.tag?];
+        self.young.get(&key).or_else(|| self.old.get(&key)).map(Tally::from)
     }
 
     /// Takes note of an object. One without a tag is not known again, so it is let go.
-    pub(super) fn put(&mut self, content: Content, tally: &Arc<Tally>) {
-        if self.max == 0 || content.tag.is_none() {
-            return;
+    pub(super) fn put(&mut self, content: Content, tally: &Tally) {
+        let Some(tag) = content.tag.filter(|_| self.max > 0) else { return };
+        if self.young.len() >= self.max {
+            std::mem::swap(&mut self.young, &mut self.old);
+            self.young.clear();
         }
-        if self.tallies.insert(content, tally.clone()).is_none() {
-            self.order.push_back(content);
-        }
-        if self.order.len() > self.max
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.tallies.remove(&oldest);
+        self.young.insert([content.key, tag], Kept::from(tally));
+    }
+}
+
+impl From<&Tally> for Kept {
+    fn from(tally: &Tally) -> Kept {
+        plain(tally).filter(|kept| Tally::from(kept) == *tally).unwrap_or_else(|| Kept::Whole(Box::new(tally.clone())))
+    }
+}
+
+/// The counts that a plain object has; those of another are lost.
+fn plain(tally: &Tally) -> Option<Kept> {
+    let first_end = tally.first_end?;
+    Some(Kept::Plain {
+        first_end,
+        seconds: tally.last_end?.checked_sub(first_end)?.try_into().ok()?,
+        records: tally.records.try_into().ok()?,
+        bytes: tally.bytes.try_into().ok()?,
+    })
+}
+
+impl From<&Kept> for Tally {
+    fn from(kept: &Kept) -> Tally {
+        match kept {
+            Kept::Plain { first_end, seconds, records, bytes } => Tally {
+                records: u64::from(*records),
+                headers: 1,
+                first_end: Some(*first_end),
+                last_end: first_end.checked_add(i64::from(*seconds)),
+                bytes: u64::from(*bytes),
+                ..Tally::default()
+            },
+            Kept::Whole(tally) => Tally::clone(tally),
         }
     }
 }
@@ -44,24 +84,51 @@ impl Remembered {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    fn content(number: u64, tag: &str) -> Content {
+        Content::of(&number.to_string(), Some(tag))
+    }
 
     #[test]
-    fn the_newest_contents_are_remembered_and_no_others() {
-        let mut remembered = Remembered::new(2);
-        let tally = |records| Arc::new(Tally { records, ..Tally::default() });
-        let content = |number: u64, tag| Content::of(&number.to_string(), Some(tag));
-        for number in 0..3 {
+    fn the_newest_contents_are_remembered_and_no_more_than_may_be() {
+        let mut remembered = Remembered::new(4);
+        let tally = |records| Tally { records, ..Tally::default() };
+        for number in 0..9 {
             remembered.put(content(number, "a"), &tally(number));
+            let known = (0..9).filter(|known| remembered.get(&content(*known, "a")) == Some(tally(*known)));
+            let known: Vec<u64> = known.collect();
+            let newest: Vec<u64> = (number.saturating_sub(1)..=number).collect();
+            assert!(known.ends_with(&newest) && known.len() <= 4, "{number}: {known:?}");
         }
-        assert_eq!(remembered.get(&content(0, "a")), None);
-        assert_eq!(remembered.get(&content(2, "a")), Some(&tally(2)));
-        assert_eq!(remembered.get(&content(2, "b")), None);
-        for _ in 0..3 {
-            remembered.put(content(3, "a"), &tally(3));
+        assert_eq!(remembered.get(&content(8, "b")), None, "it was overwritten");
+        remembered.put(Content::of("9", None), &tally(9));
+        assert_eq!(remembered.get(&Content::of("9", None)), None, "nobody could tell whether it is still the same");
+        let mut none = Remembered::new(0);
+        none.put(content(1, "a"), &tally(1));
+        assert_eq!(none.get(&content(1, "a")), None);
+    }
+
+    #[test]
+    fn a_plain_object_takes_less_than_sixty_bytes() {
+        assert!(size_of::<([Checksum; 2], Kept)>() < 60);
+        let tally =
+            Tally { records: 20, headers: 1, first_end: Some(1), last_end: Some(60), bytes: 2000, ..Tally::default() };
+        assert!(matches!(Kept::from(&tally), Kept::Plain { .. }));
+    }
+
+    proptest! {
+        #[test]
+        fn an_object_has_the_counts_that_it_had(
+            counts in prop::array::uniform8(prop_oneof![4 => 0..2_u64, 1 => any::<u64>()]),
+            ends in prop::option::of((any::<i64>(), any::<i64>())),
+        ) {
+            let [records, headers, bytes, no_time, milliseconds, spaces, odd_actions, refused] = counts;
+            let (first_end, last_end) = ends.map(|(a, b)| (a.min(b), a.max(b))).unzip();
+            let refused = [refused, 0, 0, 0, 0];
+            let counted = Tally { records, headers, bytes, no_time, milliseconds, spaces, odd_actions, refused, ..Tally::default() };
+            let tally = Tally { first_end, last_end, ..counted };
+            prop_assert_eq!(Tally::from(&Kept::from(&tally)), tally);
         }
-        assert_eq!(remembered.get(&content(2, "a")), Some(&tally(2)));
-        assert_eq!((remembered.tallies.len(), remembered.order.len()), (2, 2));
-        remembered.put(Content::of("4", None), &tally(4));
-        assert_eq!(remembered.order.len(), 2, "nobody could tell whether it is still the same");
     }
 }

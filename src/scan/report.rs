@@ -119,16 +119,16 @@ impl Report {
         Arc::new(Report { progress: self.progress.clone(), keep_objects: true, ..Report::default() })
     }
 
-    /// A report of figures that outlives many passes: what was in the last `objects_max` objects is remembered, and they
-    /// are not read again for windows that they hold nothing of.
+    /// A report of figures that outlives many passes: what was in the newest of `objects_max` objects, at least half as
+    /// many, is remembered, and they are not read again for windows that they hold nothing of.
     pub fn remembering(objects_max: usize) -> Arc<Report> {
         let inner = Inner { remembered: Remembered::new(objects_max), ..Inner::default() };
         Arc::new(Report { inner: Mutex::new(inner), ..Report::default() })
     }
 
     /// What was in an object, if this very content of it was read not long ago.
-    pub(super) fn remembered(&self, content: &Content) -> Option<Arc<Tally>> {
-        self.lock().remembered.get(content).cloned()
+    pub(super) fn remembered(&self, content: &Content) -> Option<Tally> {
+        self.lock().remembered.get(content)
     }
 
     /// Whether an object is known to hold nothing that an open window needs to tell of: no record of it, and no line that
@@ -137,7 +137,7 @@ impl Report {
         self.remembered(content).is_some_and(|tally| tally.misses(window) && tally.refused_all() == 0)
     }
 
-    pub(super) fn remember(&self, object: &Object, tally: &Arc<Tally>) {
+    pub(super) fn remember(&self, object: &Object, tally: &Tally) {
         self.lock().remembered.put(object.content(), tally);
     }
 

@@ -36,7 +36,7 @@ pub struct Options {
     #[serde(with = "crate::config::optional_duration")]
     pub canary: Option<TimeDelta>,
     /// Objects whose counts are remembered, so that a window which they merely reach need not read them again; default
-    /// 200,000, about a quarter of a kilobyte each.
+    /// 400,000, some 75 bytes each. Once there are more, the older half of them goes at once.
     pub remembered_max: usize,
     /// How long a follower that works may be silent before another one takes over; default 1 minute.
     #[serde(with = "crate::config::duration")]
@@ -57,7 +57,7 @@ impl Default for Options {
             horizon: TimeDelta::days(2),
             idle: TimeDelta::minutes(30),
             canary: None,
-            remembered_max: 200_000,
+            remembered_max: 400_000,
             lease: TimeDelta::minutes(1),
             keep_superseded: TimeDelta::hours(1),
         }

@@ -140,7 +140,7 @@ impl Job {
 
     /// Spares the reading for windows of which the object is known to hold nothing.
     fn spare(&mut self, shared: &Shared) {
-        let Some(tally) = shared.report.remembered(&self.object.content()) else { return };
+        let Some(tally) = shared.report.remembered(&self.object.content()).map(Arc::new) else { return };
         self.windows.retain(|window| {
             let holds = !tally.misses(&window.fold.rules.window);
             if !holds {
