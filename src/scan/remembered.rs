@@ -1,11 +1,13 @@
 //! What was in the objects read last. A window that an object reaches without a record of it in the object then need not
-//! read the object again.
+//! read the object again, and none need read again what is to be set aside.
 
 use super::object::Tally;
+use super::report::Outcome;
 use crate::source::{Checksum, Content};
 use std::collections::HashMap;
+use std::sync::Arc;
 
-/// The counts of objects: of the newest, at least half as many as may be.
+/// The outcomes of objects: of the newest, at least half as many as may be.
 ///
 /// Two generations of half as many each: when the younger is full, the older is let go as a whole, and its memory is used
 /// again. Nothing is freed one by one, so that nothing is left in pieces.
@@ -17,13 +19,13 @@ pub(super) struct Remembered {
     old: HashMap<[Checksum; 2], Kept>,
 }
 
-/// The counts of one object.
+/// The outcome of one object.
 #[derive(Debug)]
 enum Kept {
     /// Of almost all: one header, and records that have nothing odd about them.
     Plain { first_end: i64, seconds: u32, records: u32, bytes: u32 },
     /// Of any other.
-    Whole(Box<Tally>),
+    Whole(Box<Outcome>),
 }
 
 impl Remembered {
@@ -31,31 +33,34 @@ impl Remembered {
         Remembered { max: max.div_ceil(2), ..Remembered::default() }
     }
 
-    /// What was in this very content of an object.
-    pub(super) fn get(&self, content: &Content) -> Option<Tally> {
+    /// What came of this very content of an object.
+    pub(super) fn get(&self, content: &Content) -> Option<Outcome> {
         let key = [content.key, content.tag?];
-        self.young.get(&key).or_else(|| self.old.get(&key)).map(Tally::from)
+        self.young.get(&key).or_else(|| self.old.get(&key)).map(Outcome::from)
     }
 
     /// Takes note of an object. One without a tag is not known again, so it is let go.
-    pub(super) fn put(&mut self, content: Content, tally: &Tally) {
+    pub(super) fn put(&mut self, content: Content, outcome: &Outcome) {
         let Some(tag) = content.tag.filter(|_| self.max > 0) else { return };
         if self.young.len() >= self.max {
             std::mem::swap(&mut self.young, &mut self.old);
             self.young.clear();
         }
-        self.young.insert([content.key, tag], Kept::from(tally));
+        self.young.insert([content.key, tag], Kept::from(outcome));
     }
 }
 
-impl From<&Tally> for Kept {
-    fn from(tally: &Tally) -> Kept {
-        plain(tally).filter(|kept| Tally::from(kept) == *tally).unwrap_or_else(|| Kept::Whole(Box::new(tally.clone())))
+impl From<&Outcome> for Kept {
+    fn from(outcome: &Outcome) -> Kept {
+        plain(outcome)
+            .filter(|kept| Outcome::from(kept) == *outcome)
+            .unwrap_or_else(|| Kept::Whole(Box::new(outcome.clone())))
     }
 }
 
 /// The counts that a plain object has; those of another are lost.
-fn plain(tally: &Tally) -> Option<Kept> {
+fn plain(outcome: &Outcome) -> Option<Kept> {
+    let Outcome::Read(tally) = outcome else { return None };
     let first_end = tally.first_end?;
     Some(Kept::Plain {
         first_end,
@@ -65,18 +70,18 @@ fn plain(tally: &Tally) -> Option<Kept> {
     })
 }
 
-impl From<&Kept> for Tally {
-    fn from(kept: &Kept) -> Tally {
+impl From<&Kept> for Outcome {
+    fn from(kept: &Kept) -> Outcome {
         match kept {
-            Kept::Plain { first_end, seconds, records, bytes } => Tally {
+            Kept::Plain { first_end, seconds, records, bytes } => Outcome::Read(Arc::new(Tally {
                 records: u64::from(*records),
                 headers: 1,
                 first_end: Some(*first_end),
                 last_end: first_end.checked_add(i64::from(*seconds)),
                 bytes: u64::from(*bytes),
                 ..Tally::default()
-            },
-            Kept::Whole(tally) => Tally::clone(tally),
+            })),
+            Kept::Whole(outcome) => Outcome::clone(outcome),
         }
     }
 }
@@ -93,7 +98,7 @@ mod tests {
     #[test]
     fn the_newest_contents_are_remembered_and_no_more_than_may_be() {
         let mut remembered = Remembered::new(4);
-        let tally = |records| Tally { records, ..Tally::default() };
+        let tally = |records| Outcome::Read(Arc::new(Tally { records, ..Tally::default() }));
         for number in 0..9 {
             remembered.put(content(number, "a"), &tally(number));
             let known = (0..9).filter(|known| remembered.get(&content(*known, "a")) == Some(tally(*known)));
@@ -114,7 +119,7 @@ mod tests {
         assert!(size_of::<([Checksum; 2], Kept)>() < 60);
         let tally =
             Tally { records: 20, headers: 1, first_end: Some(1), last_end: Some(60), bytes: 2000, ..Tally::default() };
-        assert!(matches!(Kept::from(&tally), Kept::Plain { .. }));
+        assert!(matches!(Kept::from(&Outcome::Read(Arc::new(tally))), Kept::Plain { .. }));
     }
 
     proptest! {
@@ -127,8 +132,8 @@ mod tests {
             let (first_end, last_end) = ends.map(|(a, b)| (a.min(b), a.max(b))).unzip();
             let refused = [refused, 0, 0, 0, 0];
             let counted = Tally { records, headers, bytes, no_time, milliseconds, spaces, odd_actions, refused, ..Tally::default() };
-            let tally = Tally { first_end, last_end, ..counted };
-            prop_assert_eq!(Tally::from(&Kept::from(&tally)), tally);
+            let outcome = Outcome::Read(Arc::new(Tally { first_end, last_end, ..counted }));
+            prop_assert_eq!(Outcome::from(&Kept::from(&outcome)), outcome);
         }
     }
 }

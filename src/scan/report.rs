@@ -120,25 +120,27 @@ impl Report {
     }
 
     /// A report of figures that outlives many passes: what was in the newest of `objects_max` objects, at least half as
-    /// many, is remembered, and they are not read again for windows that they hold nothing of.
+    /// many, is remembered, and they are not read again for windows that they hold nothing of, nor if they were set aside.
     pub fn remembering(objects_max: usize) -> Arc<Report> {
         let inner = Inner { remembered: Remembered::new(objects_max), ..Inner::default() };
         Arc::new(Report { inner: Mutex::new(inner), ..Report::default() })
     }
 
-    /// What was in an object, if this very content of it was read not long ago.
-    pub(super) fn remembered(&self, content: &Content) -> Option<Tally> {
+    /// What came of an object, if this very content of it was read not long ago.
+    pub(super) fn remembered(&self, content: &Content) -> Option<Outcome> {
         self.lock().remembered.get(content)
     }
 
     /// Whether an object is known to hold nothing that an open window needs to tell of: no record of it, and no line that
     /// was refused.
     pub fn holds_nothing(&self, content: &Content, window: &Range<i64>) -> bool {
-        self.remembered(content).is_some_and(|tally| tally.misses(window) && tally.refused_all() == 0)
+        let misses =
+            |outcome| matches!(outcome, Outcome::Read(tally) if tally.misses(window) && tally.refused_all() == 0);
+        self.remembered(content).is_some_and(misses)
     }
 
-    pub(super) fn remember(&self, object: &Object, tally: &Tally) {
-        self.lock().remembered.put(object.content(), tally);
+    pub(super) fn remember(&self, object: &Object, outcome: &Outcome) {
+        self.lock().remembered.put(object.content(), outcome);
     }
 
     /// The figures so far.

@@ -64,8 +64,9 @@ impl Shared {
         Shared { spec, prefetch: Prefetch::new(options), report, summary, fold, inflaters: Mutex::default() }
     }
 
-    /// Decodes an object with a reused inflater; returns how it ended. Damaged bytes are fetched once more: nothing of
-    /// them has reached the sink. Blocks, so it is for threads that may. For `reports` see [`Prefetch::fetch`].
+    /// Decodes an object with a reused inflater; returns how it ended, and whether the same contents always end so. Damaged
+    /// bytes are fetched once more: nothing of them has reached the sink. Blocks, so it is for threads that may. For
+    /// `reports` see [`Prefetch::fetch`].
     pub(super) fn decode(
         &self,
         store: &Arc<dyn ObjectStore>,
@@ -73,23 +74,26 @@ impl Shared {
         body: Body,
         sink: &mut impl object::Sink,
         reports: &[&Report],
-    ) -> Outcome {
+    ) -> (Outcome, bool) {
         let pool = || self.inflaters.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut inflater = pool().pop().unwrap_or_default();
         let mut decoded = object::decode(&mut inflater, object, &body.bytes, &self.spec, sink);
+        let mut is_sure = true;
         if let Err(reason) = &decoded
             && object::is_damage(reason)
         {
             let again = self.prefetch.fetch(store, object, body.room, reports);
-            decoded = match tokio::runtime::Handle::current().block_on(again) {
-                Ok(Ok(body)) => object::decode(&mut inflater, object, &body.bytes, &self.spec, sink)
-                    .map_err(|reason| format!("{reason}; fetched {FETCHES} times")),
-                Ok(Err(reason)) => Err(reason),
-                Err(error) => Err(format!("{reason}; fetched again: {error}")),
+            (decoded, is_sure) = match tokio::runtime::Handle::current().block_on(again) {
+                Ok(Ok(body)) => {
+                    let again = object::decode(&mut inflater, object, &body.bytes, &self.spec, sink);
+                    (again.map_err(|reason| format!("{reason}; fetched {FETCHES} times")), true)
+                }
+                Ok(Err(reason)) => (Err(reason), false),
+                Err(error) => (Err(format!("{reason}; fetched again: {error}")), false),
             };
         }
         pool().push(inflater);
-        decoded.map_or_else(Outcome::SetAside, |tally| Outcome::Read(Arc::new(tally)))
+        (decoded.map_or_else(Outcome::SetAside, |tally| Outcome::Read(Arc::new(tally))), is_sure)
     }
 }
 
@@ -202,7 +206,7 @@ impl FileOpener for FlowOpener {
                     let send = |batch| sender.blocking_send(batch).is_ok();
                     match Rows::new(&schema, &columns, &object, batch_rows, send) {
                         Ok(mut rows) => {
-                            let outcome = shared.decode(&store, &object, body, &mut rows, &[&shared.report]);
+                            let (outcome, _) = shared.decode(&store, &object, body, &mut rows, &[&shared.report]);
                             shared.report.ended(&object, outcome);
                             rows.finish();
                         }

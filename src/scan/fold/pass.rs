@@ -138,16 +138,19 @@ impl Job {
         Job { object, windows }
     }
 
-    /// Spares the reading for windows of which the object is known to hold nothing.
+    /// Spares the reading for windows of which the object is known to hold nothing, and for all if it was set aside.
     fn spare(&mut self, shared: &Shared) {
-        let Some(tally) = shared.report.remembered(&self.object.content()).map(Arc::new) else { return };
+        let Some(outcome) = shared.report.remembered(&self.object.content()) else { return };
         self.windows.retain(|window| {
-            let holds = !tally.misses(&window.fold.rules.window);
-            if !holds {
-                window.report.ended(&self.object, Outcome::Read(tally.clone()));
+            let is_spared = match &outcome {
+                Outcome::Read(tally) => tally.misses(&window.fold.rules.window),
+                Outcome::SetAside(_) => true,
+            };
+            if is_spared {
+                window.report.ended(&self.object, outcome.clone());
                 window.done();
             }
-            holds
+            !is_spared
         });
     }
 
@@ -158,7 +161,7 @@ impl Job {
         let mut dealer =
             Dealer { windows: self.windows.iter().map(|window| (&*window.fold, None)).collect(), last: None };
         let started = Instant::now();
-        let outcome = shared.decode(store, &self.object, body, &mut dealer, &self.reports(shared));
+        let (outcome, is_sure) = shared.decode(store, &self.object, body, &mut dealer, &self.reports(shared));
         shared.report.took(&self.object, started.elapsed());
         let counts: Vec<Counts> = dealer
             .windows
@@ -172,6 +175,9 @@ impl Job {
                 }
             })
             .collect();
+        if is_sure && self.windows.first().is_some_and(|window| window.report.is_as_listed(&self.object)) {
+            shared.report.remember(&self.object, &outcome.within(Counts::default()));
+        }
         self.ended(shared, outcome, &counts);
     }
 
@@ -183,11 +189,6 @@ impl Job {
     /// Reports how the object ended, to each window with its own counts (none if nothing was read).
     fn ended(&self, shared: &Shared, outcome: Outcome, counts: &[Counts]) {
         let nothing = outcome.within(Counts::default());
-        if let (Some(window), Outcome::Read(tally)) = (self.windows.first(), &nothing)
-            && window.report.is_as_listed(&self.object)
-        {
-            shared.report.remember(&self.object, tally);
-        }
         for (index, window) in self.windows.iter().enumerate() {
             let counts = counts.get(index).copied().unwrap_or_default();
             window.report.ended(&self.object, nothing.within(counts));

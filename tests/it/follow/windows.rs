@@ -1,6 +1,6 @@
 //! When windows open, close and change, and what is told of them and of silence.
 
-use super::{GO_ON, Notebook, Site};
+use super::{GO_ON, Notebook, Site, object};
 use crate::corpora::builder;
 use chrono::TimeDelta;
 use flowdiff::clock::{Clock, Timestamp};
@@ -271,4 +271,22 @@ async fn a_follower_whose_store_fails_says_so_and_works_once_it_does_not() {
     assert_eq!(status.facts().trouble, None);
     stop.cancel();
     task.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_is_set_aside_is_read_once_and_told_in_every_version() {
+    let site = Site::new();
+    site.write(1, "2026-11-20T12:05:00Z");
+    let (key, _) = object(2, "2026-11-20T12:05:00Z".parse().unwrap());
+    std::fs::write(site.path("logs").join(key), "no flow log\n").unwrap();
+    let mut follower = site.follower("2026-11-20T12:10:00Z");
+    let catalog = builder(&site.path("logs"), &site.path("store")).catalog;
+    for (version, now) in [(1, "12:10"), (2, "12:20"), (3, "12:30")] {
+        site.follow(&mut follower, &format!("2026-11-20T{now}:00Z")).await;
+        let manifest = catalog.list(None).await.unwrap().pop().unwrap();
+        let coverage = &manifest.coverage;
+        assert_eq!((manifest.version, coverage.objects_read, coverage.objects_set_aside), (version, version, 1));
+        assert_eq!(follower.status().facts().get_requests, version + 1, "{now}");
+        site.write(1, &format!("2026-11-20T{now}:00Z"));
+    }
 }
