@@ -2,13 +2,15 @@
 """Follows objects that are written at a steady rate, and measures delay, memory and requests.
 
     soak.py FLOWDIFF WORK [--before 120] [--minutes 30] [--rate 2000] [--records 20] [--width 10m] [--every 30s]
+            [--metrics ADDRESS] [--bucket BUCKET --endpoint-url URL --region REGION]
 
 FLOWDIFF is the binary; WORK a folder, emptied first. Writes RATE gzip objects a minute of RECORDS records each for ten
-flow logs into WORK/logs, stamped with the last five minutes' mark: first those of the minutes BEFORE, so that as many
-windows close as begin from the start on, and listings are as long as they will ever be; then, once `flowdiff follow` has
-taken these up, one after the other while it runs. The delay of an object is the time from its creation to that of the
-first manifest whose object file has it. After the last object the follower gets a few rounds to finish. Needs pyarrow
-(PyPI); on Linux.
+flow logs into WORK/logs, or into the BUCKET of an S3 server with keys from the environment (AWS_ACCESS_KEY_ID,
+AWS_SECRET_ACCESS_KEY), stamped with the last five minutes' mark: first those of the minutes BEFORE, so that as many windows
+close as begin from the start on, and listings are as long as they will ever be; then, once `flowdiff follow` has taken
+these up, one after the other while it runs. The delay of an object is the time from its creation to that of the first
+manifest whose object file has it. After the last object the follower gets a few rounds to finish. Needs pyarrow (PyPI); on
+Linux.
 """
 import argparse
 import collections
@@ -26,18 +28,47 @@ import time
 import urllib.error
 import urllib.request
 
+import pyarrow.fs
 import pyarrow.parquet
 
 HEADER = (
     "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status"
 )
 FLOW_LOGS = 10
-METRICS = "127.0.0.1:9191"
 PORTS = (443, 53, 5432, 22)
 
 
+class Folder:
+    """Objects in a folder, where each appears as a whole."""
+
+    def __init__(self, root):
+        self.root, self.part, self.source = root, root.parent / "part", ["--source", root]
+
+    def put(self, key, data):
+        (self.root / key).parent.mkdir(parents=True, exist_ok=True)
+        self.part.write_bytes(data)
+        self.part.rename(self.root / key)
+
+
+class Bucket:
+    """Objects in a bucket of an S3 server."""
+
+    def __init__(self, bucket, endpoint_url, region):
+        scheme, host = endpoint_url.split("://")
+        self.files = pyarrow.fs.S3FileSystem(
+            scheme=scheme, endpoint_override=host, region=region, allow_delayed_open=True, background_writes=False
+        )
+        self.bucket = bucket
+        self.source = ["--source", f"s3://{bucket}", "--endpoint-url", endpoint_url, "--region", region]
+
+    def put(self, key, data):
+        # The name would have it compressed again.
+        with self.files.open_output_stream(f"{self.bucket}/{key}", compression=None) as stream:
+            stream.write(data)
+
+
 def write(logs, number, records, at):
-    """The object that would have come at the Unix time `at`."""
+    """Puts the object that would have come at the Unix time `at`; returns its key."""
     now = datetime.datetime.fromtimestamp(at, datetime.timezone.utc)
     mark = now.replace(minute=now.minute // 5 * 5, second=0, microsecond=0)
     end, flow_log, pick = int(now.timestamp()) - 1, number % FLOW_LOGS, random.randrange
@@ -48,10 +79,8 @@ def write(logs, number, records, at):
     ]
     folder = f"AWSLogs/123456789012/vpcflowlogs/us-east-1/{mark:%Y/%m/%d}"
     key = f"{folder}/123456789012_vpcflowlogs_us-east-1_fl-{flow_log:017x}_{mark:%Y%m%dT%H%MZ}_{number:08x}.log.gz"
-    (logs / folder).mkdir(parents=True, exist_ok=True)
-    part = logs.parent / "part"
-    part.write_bytes(gzip.compress("\n".join([HEADER, *lines, ""]).encode(), 1))
-    part.rename(logs / key)
+    logs.put(key, gzip.compress("\n".join([HEADER, *lines, ""]).encode(), 1))
+    return key
 
 
 def resident(pid):
@@ -60,10 +89,10 @@ def resident(pid):
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")) / 1024
 
 
-def metrics():
+def metrics(address):
     """The follower's own figures; none before it listens."""
     try:
-        with urllib.request.urlopen(f"http://{METRICS}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
             text = answer.read().decode()
     except urllib.error.URLError:
         return {}
@@ -72,11 +101,10 @@ def metrics():
 
 
 class Versions:
-    """The published versions, as they appear, and the delays of the objects created after `began`."""
+    """The published versions, as they appear, and the delays of the objects that are known by the time of their creation."""
 
-    def __init__(self, store, logs):
-        self.store, self.logs, self.known, self.delays, self.newest = store, logs, set(), {}, {}
-        self.began, self.before = 0, set()
+    def __init__(self, store):
+        self.store, self.created, self.known, self.delays, self.newest = store, {}, set(), {}, {}
 
     def look(self):
         for manifest in self.store.glob("v1/digests/*/*/*/_*.json"):
@@ -87,12 +115,8 @@ class Versions:
             self.newest[manifest.parent] = max(self.newest.get(manifest.parent, ""), version)
             for file in manifest.parent.glob(f"{version}-*.objects.parquet"):
                 for key in pyarrow.parquet.read_table(file, columns=["object_key"]).column(0).to_pylist():
-                    if key not in self.delays and key not in self.before:
-                        created = (self.logs / key).stat().st_mtime
-                        if created < self.began:
-                            self.before.add(key)
-                        else:
-                            self.delays[key] = published - created
+                    if key in self.created and key not in self.delays:
+                        self.delays[key] = published - self.created[key]
 
     def records(self):
         """Flows in the newest versions of all windows."""
@@ -112,34 +136,40 @@ def main():
     parser.add_argument("--records", type=int, default=20, help="records of an object")
     parser.add_argument("--width", default="10m")
     parser.add_argument("--every", default="30s", help="follow.publish_every")
+    parser.add_argument("--metrics", default="127.0.0.1:9191", help="where the follower listens")
+    parser.add_argument("--bucket", help="where the objects are put; without it, a folder")
+    parser.add_argument("--endpoint-url", default="https://s3.amazonaws.com")
+    parser.add_argument("--region", default="us-east-1")
     args = parser.parse_args()
     shutil.rmtree(args.work, ignore_errors=True)
-    logs, store = args.work / "logs", args.work / "store"
-    logs.mkdir(parents=True)
+    (args.work / "logs").mkdir(parents=True)
+    store = args.work / "store"
+    logs = Bucket(args.bucket, args.endpoint_url, args.region) if args.bucket else Folder(args.work / "logs")
     number, start = int(args.before * args.rate), time.time() - args.before * 60
     for index in range(number):
         write(logs, index, args.records, start + index * 60 / args.rate)
-    command = [args.flowdiff.resolve(), "--source", logs, "--store", store, "follow", "--width", args.width]
-    command += ["--metrics", METRICS]
+    command = [args.flowdiff.resolve(), *logs.source, "--store", store, "follow"]
+    command += ["--width", args.width, "--metrics", args.metrics]
     with open(args.work / "follow.log", "wb") as log:
         follower = subprocess.Popen(
             command, stdout=log, stderr=log, env=os.environ | {"FLOWDIFF__FOLLOW__PUBLISH_EVERY": args.every}
         )
         try:
-            measure(args, follower, Versions(store, logs), number)
+            measure(args, follower, logs, Versions(store), number)
         finally:
             follower.send_signal(signal.SIGTERM)
             follower.wait(60)
 
 
-def measure(args, follower, versions, before):
-    while (caught_up := metrics()).get("rounds_total", 0) < 1:
+def measure(args, follower, logs, versions, before):
+    while (caught_up := metrics(args.metrics)).get("rounds_total", 0) < 1:
         time.sleep(1)
     memory, began, number = collections.defaultdict(list), time.time(), before
-    looked = sampled = versions.began = began
+    looked = sampled = began
     while (now := time.time()) < began + args.minutes * 60:
         while number - before < (now - began) * args.rate / 60:
-            write(versions.logs, number, args.records, now)
+            key = write(logs, number, args.records, now)
+            versions.created[key] = time.time()
             number += 1
         if now >= sampled + 1:
             sampled = now
@@ -153,7 +183,7 @@ def measure(args, follower, versions, before):
     while time.time() < finish and (len(versions.delays) < number - before or versions.records() < written):
         time.sleep(2)
         versions.look()
-    figures, delays = metrics(), sorted(versions.delays.values())
+    figures, delays = metrics(args.metrics), sorted(versions.delays.values())
     print(f"{number} objects of {args.records} records written, {before} of them before the start")
     print(f"in the newest versions: {versions.records()} of {written} records")
     if delays:
