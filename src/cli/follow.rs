@@ -190,7 +190,7 @@ pub(super) async fn run(setup: &Setup, args: FollowArgs) -> Result<u8> {
     let mut told = Figures::default();
     if let Some(deliveries) = &following.deliveries {
         // A message that is dropped is sent again by the next process.
-        stop.run_until_cancelled(deliveries.settle()).await.transpose()?;
+        stop.run_until_cancelled(deliveries.settle_until(&stop)).await.transpose()?;
         told = deliveries.figures();
     }
     let facts = following.follower.status().facts();

@@ -76,15 +76,22 @@ impl Deliveries {
     /// # Errors
     /// What the store says when it is asked what is due.
     pub async fn settle(&self) -> Result<u64> {
+        self.settle_until(&CancellationToken::new()).await
+    }
+
+    /// Likewise until `stop`: what fails because of it is not worth a word.
+    ///
+    /// # Errors
+    /// As [`Deliveries::settle`].
+    pub async fn settle_until(&self, stop: &CancellationToken) -> Result<u64> {
         self.look().await?;
-        let never = &CancellationToken::new();
         let work = self.lines.iter().map(|line| async move {
             let (mut left, mut failures) = (VecDeque::from(line.queue.all()), 0);
             // After a failure the newest: what else is old may be of the kind that failed.
             while let Some((time, item)) = if failures == 0 { left.pop_front() } else { left.pop_back() } {
-                let is_down = self.deliver(line, time, item, never).await;
+                let is_down = self.deliver(line, time, item, stop).await;
                 failures = if is_down { failures + 1 } else { 0 };
-                if failures == FAILURES_MAX {
+                if failures == FAILURES_MAX || stop.is_cancelled() {
                     break;
                 }
             }
